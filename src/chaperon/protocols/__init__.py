@@ -1,0 +1,1 @@
+"""One folder a protocol, and the registry of them."""

@@ -1,0 +1,110 @@
+"""Bytes to messages, both ways. Invariant: what is given out, joined, is what came in.
+
+The framing itself is compiled; here are the tables of the protocol and the bytes that wait for more.
+Sources: PostgreSQL 18 manual "Message Formats"; limits as the server has them
+(`PQ_SMALL_MESSAGE_LIMIT`, `PQ_LARGE_MESSAGE_LIMIT` in its documentation of the source).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from chaperon._core import Framer
+from chaperon.wire.errors import ProtocolViolation, Side
+
+LARGEST = (1 << 30) - 1
+SMALL = 10_000
+WINDOW = 256 * 1024
+INSPECTION_LIMIT = 16 * 1024 * 1024
+HEADER = 5
+
+
+class Batch(NamedTuple):
+    """Messages in `data`: the i-th has tag `tags[i]` and ends at `ends[i]`; they are contiguous.
+
+    Tag 0 goes on with a message that was too large to hold.
+    """
+
+    data: bytes
+    tags: bytes
+    ends: tuple[int, ...]
+
+
+EMPTY = Batch(b"", b"", ())
+
+
+class Codec:
+    """Frames one direction. `position` is the count of bytes given out before the current batch."""
+
+    __slots__ = ("_framer", "_need", "_side", "_waiting", "_waiting_size", "position")
+
+    def __init__(self, framer: Framer, side: Side) -> None:
+        self._framer = framer
+        self._side = side
+        self._waiting: list[bytes] = []
+        self._waiting_size = 0
+        self._need = 0
+        self.position = 0
+
+    @property
+    def inside(self) -> bool:
+        """Whether the last message given out is incomplete, its rest to come as tag 0."""
+        return self._framer.remaining > 0
+
+    @property
+    def waiting(self) -> int:
+        """Bytes held back because a message is incomplete."""
+        return self._waiting_size
+
+    def take_waiting(self) -> bytes:
+        """The bytes held back, for the recording of a connection that ends in mid-message."""
+        rest = b"".join(self._waiting)
+        self._waiting.clear()
+        self._waiting_size = 0
+        return rest
+
+    def feed(self, data: bytes) -> Batch:
+        """Frame `data`; raises ProtocolViolation."""
+        if self._waiting:
+            self._waiting.append(data)
+            self._waiting_size += len(data)
+            if self._waiting_size < self._need:
+                return EMPTY
+            data = b"".join(self._waiting)
+            self._waiting.clear()
+            self._waiting_size = 0
+        try:
+            tags, ends = self._framer.feed(data)
+        except ValueError as error:
+            raise ProtocolViolation(self._side, str(error)) from error
+        used = ends[-1] if ends else 0
+        if used != len(data):
+            rest = data[used:]
+            self._waiting.append(rest)
+            self._waiting_size = len(rest)
+            self._need = self._framer.need
+        return Batch(data, tags, ends)
+
+
+def _table(default: int, special: dict[bytes, int]) -> list[int]:
+    table = [default] * 256
+    for tags, value in special.items():
+        for tag in tags:
+            table[tag] = value
+    return table
+
+
+def frontend_codec(inspection_limit: int = INSPECTION_LIMIT) -> Codec:
+    """Messages of an agent after its authentication. Statements are held whole up to the limit."""
+    largest = _table(0, {b"QPBFd": LARGEST, b"CDEHSXcfp": SMALL})
+    whole = _table(SMALL + 1, {b"QPF": inspection_limit, b"B": WINDOW, b"d": 0})
+    prefix = _table(HEADER, {b"B": WINDOW})
+    return Codec(Framer(whole, prefix, largest, b"d"), Side.DOWNSTREAM)
+
+
+def backend_codec() -> Codec:
+    """Messages of a target. Rows and COPY data run through; the rest is held up to a window."""
+    largest = _table(0, {b"123ACDEGHIKNRSTVWZcdnstv": LARGEST})
+    whole = _table(WINDOW, {b"Dd": 0})
+    prefix = _table(HEADER, {})
+    return Codec(Framer(whole, prefix, largest, b"Dd"), Side.UPSTREAM)
