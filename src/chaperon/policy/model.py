@@ -1,0 +1,31 @@
+"""What policy is asked, free of any protocol: who, where, which actions on which things."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Union
+
+from chaperon.wire.ask import Ask
+from chaperon.wire.principal import Principal
+
+Json = Union[None, bool, int, float, str, Sequence["Json"], Mapping[str, "Json"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One operation, put to policy. Every ask must be allowed for the operation to be.
+
+    `statement` is the facts that policies read as `context.statement`, and None where there is no
+    statement (a connect). Its keys are the vocabulary's, never the agent's: a key from outside could
+    be one that Cedar reads as an entity. `evidence` is added to the evidence as it is.
+    `statement_facts` rides on the permit untouched.
+    """
+
+    principal: Principal
+    resource: str
+    protocol: str
+    asks: tuple[Ask, ...]
+    statement: Mapping[str, Json] | None = None
+    evidence: Mapping[str, Json] = field(default_factory=dict)
+    statement_facts: object = None
