@@ -8,12 +8,9 @@ mock that nobody can prove, so that it cannot be told from a wrong one.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from chaperon.secrets import Secret
 from chaperon.wire.principal import Principal
-
-if TYPE_CHECKING:
-    from chaperon.secrets import Secret
 
 
 @dataclass(frozen=True, slots=True)
