@@ -1,4 +1,4 @@
-"""Judges a claim by the stored tokens and the directory; every doubt is a `Refused`.
+"""Judges a claim by the stored tokens and the configured principals; every doubt is a `Refused`.
 
 What the agent is told never goes beyond what it has proven: only one who holds a token's secret
 learns that it has expired, was revoked or belongs to somebody else. A look-up by primary key and a
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from chaperon.identity.claims import (
@@ -21,7 +21,6 @@ from chaperon.identity.claims import (
     Verifier,
     VerifierClaim,
 )
-from chaperon.identity.directory import Directory
 from chaperon.identity.tokens import (
     SALT_BYTES,
     SCRAM_ITERATIONS,
@@ -30,6 +29,7 @@ from chaperon.identity.tokens import (
     split_user,
     token_id_of,
 )
+from chaperon.wire.principal import Principal
 
 _NO_DIGEST = bytes(hashlib.sha256().digest_size)
 
@@ -37,19 +37,19 @@ _NO_DIGEST = bytes(hashlib.sha256().digest_size)
 class Authenticator:
     """Answers the claims of protocol sessions.
 
-    `find` gives the stored token with a public id, or None. `mock_key` (32 random bytes, kept
-    across restarts) makes the verifiers of tokens that do not exist. `clock` gives ns since the
-    epoch.
+    `principals` are those that the configuration names. `find` gives the stored token with a public
+    id, or None. `mock_key` (32 random bytes, kept across restarts) makes the verifiers of tokens
+    that do not exist. `clock` gives ns since the epoch.
     """
 
     def __init__(
         self,
-        directory: Directory,
+        principals: Mapping[str, Principal],
         find: Callable[[str], TokenRow | None],
         mock_key: bytes,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._directory = directory
+        self._principals = principals
         self._find = find
         self._mock_key = mock_key
         self._clock = clock
@@ -140,7 +140,7 @@ class Authenticator:
                 message=f"This token expired at {_utc(row.expires_ns)}.",
                 remedy=anew,
             )
-        principal = self._directory.get(name)
+        principal = self._principals.get(name)
         if principal is None:
             return Refused(
                 reason=f"token {row.token_id}: {name!r} is not in the configuration",

@@ -15,7 +15,7 @@ from chaperon.wire.principal import Principal
 
 @dataclass(frozen=True, slots=True)
 class PasswordClaim:
-    """The agent sent `secret` as its password. `user` is the name as sent, with `+id` or without."""
+    """The agent sent `secret` as its password; `user` is as sent, with `+id` or without."""
 
     user: str
     secret: Secret
@@ -36,7 +36,7 @@ class VerifierClaim:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The agent is `principal`. `expires_ns` is the token's end (wall clock, ns since the epoch)."""
+    """The agent is `principal`; `expires_ns` is the token's end, wall clock, since the epoch."""
 
     principal: Principal
     token_id: str
