@@ -41,7 +41,8 @@ def template(sql: bytes) -> bytes | None:
     PostgreSQL does under UTF-8 and standard_conforming_strings (backslashes, E'' and U& strings,
     dollar quotes, bytes above 0x7f outside strings and quoted names, comments, numbers that touch
     letters, NUL): such a text is parsed in full. A fixed byte that cannot stand in SQL (0x01, 0x02,
-    0x03) marks an integer of at most 9 digits, another number, a string.
+    0x03) marks an integer that fits in 32 bits signed (PostgreSQL's int4 constant), another number,
+    a string.
     """
 
 def data_row(payload: bytes) -> list[bytes | None]:
@@ -67,7 +68,7 @@ class Spool:
     def append(self, kind: int, direction: int, payload: bytes | memoryview) -> int:
         """Append one frame stamped with both clocks; returns its sequence number (from 0)."""
     def append_marked(self, mark: bytes, kind: int, direction: int, payload: bytes | memoryview) -> int:
-        """Append a frame of kind DECISION (direction 0) with payload `mark`, then as `append`.
+        """Append a frame of kind DECISION (3, direction 0) with payload `mark`, then as `append`.
 
         Returns the sequence number of the second. One call because it is the hot path.
         """
