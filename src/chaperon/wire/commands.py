@@ -124,6 +124,18 @@ class DialCancel:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """Record an event that is not bytes: a cancel request, a failed probe. No secrets."""
+
+    fields: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Invalidate:
+    """What is cached about the resource's target may no longer be so."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """Stop reading from `side` until `Resume`; disconnects are still seen."""
 
@@ -156,6 +168,8 @@ Command = (
     | RegisterCancel
     | RouteCancel
     | DialCancel
+    | Note
+    | Invalidate
     | Hold
     | Resume
     | Close

@@ -1,0 +1,625 @@
+"""The conversation after authentication: each statement decided, each byte forwarded once.
+
+Invariant: agent's messages are handled strictly in order. One that must wait (for a decision, for
+the server's word on names, for a cancel under way) holds back everything behind it, and what is
+behind it is not even framed.
+Source: PostgreSQL 18 manual, "Message Flow".
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import Final
+
+from chaperon.protocols.postgres import gate as names_of
+from chaperon.protocols.postgres.codec import EMPTY, HEADER, Batch, backend_codec, frontend_codec
+from chaperon.protocols.postgres.denial import (
+    FAILING_PARSE,
+    FAILING_QUERY,
+    denial_response,
+    too_long,
+)
+from chaperon.protocols.postgres.gate import Gate, Generation
+from chaperon.protocols.postgres.messages import (
+    cstring,
+    int32,
+    query,
+    read_bind,
+    read_bind_values,
+    read_parse,
+    read_query,
+    ready_for_query,
+)
+from chaperon.protocols.postgres.namespace import Namespace, Portal, Prepared, Undo
+from chaperon.protocols.postgres.plan import Plan, StatementContext
+from chaperon.protocols.postgres.replies import (
+    BIND,
+    CALL,
+    CLOSE,
+    COPY_END,
+    DESCRIBE,
+    EXECUTE,
+    IDLE,
+    PARSE,
+    QUERY,
+    SYNC,
+    Ask,
+    Expect,
+    Replies,
+)
+from chaperon.wire.commands import (
+    Command,
+    Decide,
+    DialCancel,
+    Direction,
+    Forward,
+    Hold,
+    Invalidate,
+    Mark,
+    Note,
+    Record,
+    Reply,
+    Resume,
+)
+from chaperon.wire.errors import ProtocolViolation, Side
+from chaperon.wire.operation import Operation
+from chaperon.wire.permit import Decision, Denial, Permit
+
+_INBOX = 256 * 1024
+_FAILED: Final = ord("E")
+
+
+class _Wait(Enum):
+    """Why the agent's next message is held back."""
+
+    NOTHING = auto()
+    DECISION = auto()
+    SERVER = auto()
+    """Everything in flight must be answered before names can be asked for."""
+    NAMES = auto()
+
+
+class _Do(Enum):
+    """What becomes of one message."""
+
+    PASS = auto()
+    DROP = auto()
+    WAIT = auto()
+
+
+class Relay:
+    """Relays one authenticated session. `permit` is the one of its connect."""
+
+    def __init__(
+        self, permit: Permit, generation: Generation, inspection_limit: int, cancel: bytes
+    ) -> None:
+        self._permit = permit
+        self._limit = inspection_limit
+        self._cancel = cancel
+        self._front = frontend_codec(inspection_limit)
+        self._back = backend_codec()
+        self._names = Namespace()
+        self._replies = Replies(self._names)
+        self._gate = Gate(generation)
+        self._batch: Batch = EMPTY
+        self._next = 0
+        self._base = 0
+        """The count of the agent's bytes before the batch."""
+        self._segment = 0
+        """Where in the batch the part begins that passes but is not forwarded yet."""
+        self._marks: list[Mark] = []
+        self._secrets: list[tuple[int, int]] = []
+        self._out: list[Command] = []
+        self._inbox: list[bytes] = []
+        self._inbox_size = 0
+        self._held = False
+        self._wait = _Wait.NOTHING
+        self._cancelling = False
+        self._ticket = 0
+        self._asked = b""
+        self._answer: Decision | None = None
+        self._sent = False
+        """Something was forwarded since the last Sync."""
+        self._skipping = False
+        """The agent's pipeline has failed; its messages are dropped up to Sync."""
+        self._skipping_alone = False
+        """The server knows nothing of the failed pipeline, so the gateway answers its Sync."""
+        self._drop_copy = False
+        self._rest_passes = True
+        self._touched = False
+        """The open transaction may have changed what names mean."""
+        self._ddl_open = False
+        self._probe: list[bytes] = []
+        self._probe_full = False
+        self._probe_failed = False
+        self.terminated = False
+
+    # The agent's side.
+
+    def frontend(self, data: bytes) -> list[Command]:
+        """Take bytes from the agent."""
+        if self._wait is not _Wait.NOTHING or self._cancelling:
+            self._inbox.append(data)
+            self._inbox_size += len(data)
+            if self._inbox_size > _INBOX and not self._held:
+                self._held = True
+                return [Hold(Side.DOWNSTREAM)]
+            return []
+        self._gate.refresh()
+        self._take(data)
+        return self._walk()
+
+    def _take(self, data: bytes) -> None:
+        if self._batch.tags:
+            self._base += self._batch.ends[-1]
+        self._batch = self._front.feed(data)
+        self._next = 0
+        self._segment = 0
+
+    def _walk(self) -> list[Command]:
+        out = self._out
+        while True:
+            data, tags, ends = self._batch
+            index = self._next
+            start = ends[index - 1] if index else 0
+            waiting = False
+            for tag in tags[index:]:
+                end = ends[index]
+                handler = _HANDLERS.get(tag)
+                if handler is None:
+                    raise ProtocolViolation(Side.DOWNSTREAM, f"unexpected message {chr(tag)!r}")
+                self._next = index
+                do = handler(self, data, start, end)
+                if do is _Do.WAIT:
+                    waiting = True
+                    break
+                if do is _Do.DROP:
+                    # What a handler put into `out` comes behind the bytes before it and its record.
+                    self._segment = end
+                start = end
+                index += 1
+            self._next = index
+            self._flush(start)
+            if waiting or not self._inbox:
+                break
+            waiting_data = b"".join(self._inbox)
+            self._inbox.clear()
+            self._inbox_size = 0
+            self._take(waiting_data)
+        if self._held and not self._inbox:
+            self._held = False
+            out.append(Resume(Side.DOWNSTREAM))
+        self._out = []
+        return out
+
+    def _flush(self, end: int) -> None:
+        """Forward what passes, up to `end`."""
+        start = self._segment
+        if end > start:
+            data = self._batch.data
+            piece = data if start == 0 and end == len(data) else memoryview(data)[start:end]
+            recorded = self._redacted(start, end) if self._secrets else None
+            self._out.append(Forward(self._permit, piece, tuple(self._marks), recorded))
+            self._segment = end
+        self._marks.clear()
+
+    def _redacted(self, start: int, end: int) -> bytes:
+        clean = bytearray(memoryview(self._batch.data)[start:end])
+        for first, last in self._secrets:
+            low, high = max(first - start, 0), min(last - start, len(clean))
+            if low < high:
+                clean[low:high] = b"*" * (high - low)
+        self._secrets.clear()
+        return bytes(clean)
+
+    def _drop(self, start: int, end: int, marks: tuple[Mark, ...] = ()) -> _Do:
+        """Keep a message from the target, but record it."""
+        self._flush(start)
+        recorded: bytes | memoryview = memoryview(self._batch.data)[start:end]
+        if self._secrets:
+            recorded = self._redacted(start, end)
+        self._out.append(Record(Direction.FROM_AGENT, recorded, marks))
+        self._rest_passes = False
+        return _Do.DROP
+
+    def _decide(
+        self, verb: str, text: bytes, plan: Plan | None, known: bool, values: tuple[bytes | None, ...] = ()
+    ) -> Decision | None:
+        """The decision on the statement at hand, or None when it has to be waited for."""
+        if self._answer is not None:
+            answer, self._answer = self._answer, None
+            return answer
+        gate = self._gate
+        if gate.naming is None and not self._probe_failed and not self._sent:
+            if self._replies.queue:
+                self._wait = _Wait.SERVER
+                return None
+            if self._replies.status != _FAILED:
+                self._ask_names()
+                return None
+        statements, portals = self._names.plans()
+        context = StatementContext(gate.naming, statements, portals, self._ddl_open, plan, known)
+        self._ticket += 1
+        self._wait = _Wait.DECISION
+        self._asked = text
+        try:
+            decoded = text.decode()
+        except UnicodeDecodeError:
+            decoded = text.decode("utf-8", "backslashreplace")
+            context = StatementContext(None, statements, portals, self._ddl_open, None, False)
+        self._flush(self._segment_end())
+        self._out.append(Decide(self._ticket, Operation(verb, decoded, values, context)))
+        return None
+
+    def _segment_end(self) -> int:
+        return self._batch.ends[self._next - 1] if self._next else 0
+
+    def _ask_names(self) -> None:
+        self._flush(self._segment_end())
+        full = self._replies.status == IDLE
+        self._probe = []
+        self._probe_full = full
+        text = names_of.SHOW_SETTINGS + (names_of.TEMPORARY if full else "")
+        self._wait = _Wait.NAMES
+        self._replies.queue.append(Expect(Ask.QUERY, probe=self._probe))
+        self._out.append(Forward(self._permit, query(text), direction=Direction.TO_TARGET))
+
+    def decided(self, ticket: int, decision: Decision) -> list[Command]:
+        """Take policy's answer and go on."""
+        if ticket != self._ticket or self._wait is not _Wait.DECISION:
+            return []
+        if isinstance(decision, Permit):
+            plan = _plan(decision)
+            self._gate.remember(self._asked, decision, plan)
+        self._answer = decision
+        return self._go_on()
+
+    def _go_on(self) -> list[Command]:
+        self._wait = _Wait.NOTHING
+        if self._cancelling:
+            return []
+        return self._walk()
+
+    def _passes(self, permit: Permit, plan: Plan, start: int) -> Undo | None:
+        """Note that a statement runs, and follow what it changes."""
+        self._marks.append(Mark(permit, self._base + start))
+        if plan.plain:
+            return None
+        return self._follow(plan, Prepared(b"", plan, permit, -1))
+
+    def _follow(self, plan: Plan, prepared: Prepared) -> Undo | None:
+        if plan.settings or plan.temp or (plan.txn and self._touched):
+            self._gate.names_changed()
+            self._probe_failed = False
+            if plan.temp:
+                self._gate.temp = None
+            self._touched = self._touched or plan.settings or plan.temp
+        if plan.ddl:
+            self._ddl_open = True
+            self._gate.forget()
+        return self._names.apply(plan, prepared)
+
+    def _conceal(self, plan: Plan, text_start: int) -> None:
+        self._secrets.extend((text_start + a, text_start + b) for a, b in plan.secrets)
+
+    def _refuse(self, denial: Denial, start: int, end: int, extended: bool) -> _Do:
+        """Answer in the denied statement's place as the server would (denial.py)."""
+        in_place = bool(self._replies.queue) or self._sent or self._replies.status != IDLE
+        error = denial_response(denial)
+        do = self._drop(start, end, (Mark(denial, self._base + start),))
+        queue = self._replies.queue
+        if extended:
+            self._skipping = True
+            self._skipping_alone = not in_place
+            if in_place:
+                self._sent = True
+                queue.append(Expect(Ask.PARSE, error=error))
+                self._out.append(
+                    Forward(self._permit, FAILING_PARSE, direction=Direction.TO_TARGET)
+                )
+            else:
+                self._out.append(Reply(error))
+            return do
+        self._drop_copy = True
+        if in_place:
+            self._sent = False
+            queue.append(Expect(Ask.QUERY, error=error))
+            self._out.append(Forward(self._permit, FAILING_QUERY, direction=Direction.TO_TARGET))
+        else:
+            self._out.append(Reply(error + ready_for_query(self._replies.status)))
+        return do
+
+    def _oversize(self, start: int, end: int) -> Denial | None:
+        size = int32(self._batch.data, start + 1) + 1
+        return too_long(size, self._limit) if size > end - start else None
+
+    def _skip(self) -> bool:
+        return self._skipping or self._replies.skipping
+
+    def _on_query(self, data: bytes, start: int, end: int) -> _Do:
+        self._drop_copy = False
+        if self._skip():
+            return self._drop(start, end)
+        too_big = self._oversize(start, end)
+        if too_big is not None:
+            return self._refuse(too_big, start, end, extended=False)
+        text = read_query(data, start, end)
+        decision: Decision | None = self._gate.recall(text) if self._answer is None else None
+        if decision is None:
+            decision = self._decide("query", text, None, True)
+            if decision is None:
+                return _Do.WAIT
+        if isinstance(decision, Denial):
+            return self._refuse(decision, start, end, extended=False)
+        plan = _plan(decision)
+        undo = self._passes(decision, plan, start)
+        self._replies.queue.append(QUERY if undo is None else Expect(Ask.QUERY, undo))
+        self._conceal(plan, start + HEADER)
+        self._sent = False
+        return _Do.PASS
+
+    def _on_parse(self, data: bytes, start: int, end: int) -> _Do:
+        self._drop_copy = False
+        if self._skip():
+            return self._drop(start, end)
+        too_big = self._oversize(start, end)
+        if too_big is not None:
+            return self._refuse(too_big, start, end, extended=True)
+        name, text = read_parse(data, start, end)
+        decision: Decision | None = self._gate.recall(text) if self._answer is None else None
+        if decision is None:
+            decision = self._decide("parse", text, None, True)
+            if decision is None:
+                return _Do.WAIT
+        if isinstance(decision, Denial):
+            return self._refuse(decision, start, end, extended=True)
+        plan = _plan(decision)
+        old = self._names.statements.get(name)
+        if old is not None and old.permit is decision and old.text == text:
+            self._replies.queue.append(PARSE)
+        else:
+            prepared = Prepared(text, plan, decision, self._gate.version)
+            self._names.statements[name] = prepared
+            self._replies.queue.append(Expect(Ask.PARSE, Undo(((name, old),))))
+        self._conceal(plan, start + HEADER + len(name) + 1)
+        self._sent = True
+        return _Do.PASS
+
+    def _on_bind(self, data: bytes, start: int, end: int) -> _Do:
+        if self._skip():
+            return self._drop(start, end)
+        self._rest_passes = True
+        portal, name, rest = read_bind(data, start, end)
+        prepared = self._names.statements.get(name)
+        if prepared is None or prepared.version != self._gate.version or self._answer is not None:
+            plan = prepared.plan if prepared else None
+            text = prepared.text if prepared else b""
+            values = () if self._answer is not None else read_bind_values(data, rest, end)
+            decision = self._decide("bind", text, plan, prepared is not None, values)
+            if decision is None:
+                return _Do.WAIT
+            if isinstance(decision, Denial):
+                return self._refuse(decision, start, end, extended=True)
+            # The names stay unknown in a pipeline behind a SET: then each Bind is decided again.
+            version = self._gate.version if self._gate.naming is not None else -1
+            prepared = Prepared(text, _plan(decision), decision, version)
+            if name in self._names.statements:
+                self._names.statements[name] = prepared
+        if portal:
+            undo = Undo(portals=((portal, self._names.portals.get(portal)),))
+            self._replies.queue.append(Expect(Ask.BIND, undo))
+        else:
+            self._replies.queue.append(BIND)
+        self._names.portals[portal] = Portal(prepared)
+        self._sent = True
+        return _Do.PASS
+
+    def _on_execute(self, data: bytes, start: int, end: int) -> _Do:
+        if self._skip():
+            return self._drop(start, end)
+        portal, _ = cstring(data, start + HEADER, end, Side.DOWNSTREAM)
+        bound = self._names.portals.get(portal)
+        if bound is None or self._answer is not None or self._stale(bound.prepared):
+            prepared = bound.prepared if bound else None
+            plan = prepared.plan if prepared else None
+            text = prepared.text if prepared else b""
+            decision = self._decide("execute", text, plan, prepared is not None)
+            if decision is None:
+                return _Do.WAIT
+            if isinstance(decision, Denial):
+                return self._refuse(decision, start, end, extended=True)
+            version = self._gate.version if self._gate.naming is not None else -1
+            prepared = Prepared(text, _plan(decision), decision, version)
+            if bound is not None:
+                self._names.portals[portal] = Portal(prepared, bound.hold)
+            permit = decision
+        else:
+            prepared = bound.prepared
+            permit = prepared.permit
+        undo = self._passes(permit, prepared.plan, start)
+        self._replies.queue.append(EXECUTE if undo is None else Expect(Ask.EXECUTE, undo))
+        self._sent = True
+        return _Do.PASS
+
+    def _stale(self, prepared: Prepared) -> bool:
+        return prepared.version != self._gate.version and self._gate.naming is not None
+
+    def _on_describe(self, _data: bytes, start: int, end: int) -> _Do:
+        if self._skip():
+            return self._drop(start, end)
+        self._replies.queue.append(DESCRIBE)
+        self._sent = True
+        return _Do.PASS
+
+    def _on_close(self, data: bytes, start: int, end: int) -> _Do:
+        if self._skip():
+            return self._drop(start, end)
+        name, _ = cstring(data, start + HEADER + 1, end, Side.DOWNSTREAM)
+        kind = data[start + HEADER]
+        # A closed portal's entry may stay: the server refuses the name until it is bound again.
+        if kind == ord("S"):
+            self._names.statements.pop(name, None)
+        self._replies.queue.append(CLOSE)
+        self._sent = True
+        return _Do.PASS
+
+    def _on_flush(self, _data: bytes, start: int, end: int) -> _Do:
+        return self._drop(start, end) if self._skip() else _Do.PASS
+
+    def _on_sync(self, _data: bytes, start: int, end: int) -> _Do:
+        self._drop_copy = False
+        alone = self._skipping and self._skipping_alone
+        self._skipping = self._skipping_alone = False
+        self._sent = False
+        if alone:
+            self._drop(start, end)
+            self._out.append(Reply(ready_for_query(self._replies.status)))
+            return _Do.DROP
+        self._replies.skipping = False
+        if not self._replies.copy_in:
+            self._replies.queue.append(SYNC)
+        return _Do.PASS
+
+    def _on_copy_data(self, _data: bytes, start: int, end: int) -> _Do:
+        if self._skip() or self._drop_copy:
+            return self._drop(start, end)
+        self._rest_passes = True
+        return _Do.PASS
+
+    def _on_copy_end(self, _data: bytes, start: int, end: int) -> _Do:
+        if self._skip() or self._drop_copy:
+            return self._drop(start, end)
+        if self._replies.copy_in:
+            self._replies.copy_in = False
+            self._replies.queue.append(COPY_END)
+        return _Do.PASS
+
+    def _on_rest(self, _data: bytes, start: int, end: int) -> _Do:
+        return _Do.PASS if self._rest_passes else self._drop(start, end)
+
+    def _on_call(self, data: bytes, start: int, end: int) -> _Do:
+        self._drop_copy = False
+        if self._skip():
+            return self._drop(start, end)
+        too_big = self._oversize(start, end)
+        if too_big is not None:
+            return self._refuse(too_big, start, end, extended=False)
+        oid = int32(data, start + HEADER) if end - start >= HEADER + 4 else 0
+        decision = self._decide("function_call", f"-- FunctionCall of function {oid}".encode(), None, False)
+        if decision is None:
+            return _Do.WAIT
+        if isinstance(decision, Denial):
+            return self._refuse(decision, start, end, extended=False)
+        undo = self._passes(decision, _plan(decision), start)
+        self._replies.queue.append(CALL if undo is None else Expect(Ask.CALL, undo))
+        self._sent = False
+        return _Do.PASS
+
+    def _on_terminate(self, _data: bytes, _start: int, _end: int) -> _Do:
+        self.terminated = True
+        return _Do.PASS
+
+    # The target's side.
+
+    def backend(self, data: bytes) -> list[Command]:
+        """Take bytes from the target."""
+        batch = self._back.feed(data)
+        if not batch.tags:
+            return []
+        absorbed = self._replies.absorb(batch)
+        out: list[Command]
+        if absorbed is None:
+            used = batch.ends[-1]
+            whole = batch.data
+            out = [Reply(whole if used == len(whole) else memoryview(whole)[:used])]
+        else:
+            out = [Record(Direction.FROM_TARGET, kept) for kept in absorbed.kept]
+            out.extend(Reply(piece) for piece in absorbed.replies)
+        if self._replies.renamed:
+            self._replies.renamed = False
+            self._gate.names_changed()
+        if not self._replies.queue:
+            self._drained(out)
+        return out
+
+    def _drained(self, out: list[Command]) -> None:
+        """Everything asked has been answered."""
+        if self._replies.status == IDLE and (self._touched or self._ddl_open):
+            if self._touched:
+                self._touched = False
+                self._gate.names_changed()
+            if self._ddl_open:
+                self._ddl_open = False
+                self._gate.forget()
+                out.append(Invalidate())
+        if self._wait is _Wait.NAMES:
+            self._learn(out)
+            out.extend(self._go_on())
+        elif self._wait is _Wait.SERVER:
+            out.extend(self._go_on())
+
+    def _learn(self, out: list[Command]) -> None:
+        if self._probe_full:
+            self._gate.learn_temporary(self._probe)
+        else:
+            self._gate.learn(self._probe)
+        if self._gate.naming is None:
+            self._probe_failed = True
+            failed = self._replies.failed.pop() if self._replies.failed else {}
+            out.append(Note({"event": "names-unknown", "error": failed.get("M", "")}))
+
+    # Cancel.
+
+    def cancel(self) -> list[Command]:
+        """Pass a cancel request on if it can hit what it is meant for, and nothing later."""
+        queue = self._replies.queue
+        if not queue or queue[0].probe is not None or self._cancelling:
+            return [Note({"event": "cancel", "outcome": "nothing to cancel"})]
+        self._cancelling = True
+        return [Note({"event": "cancel", "outcome": "sent"}), DialCancel(self._cancel)]
+
+    def cancel_delivered(self) -> list[Command]:
+        """The target has seen the cancel: what was held back may go."""
+        self._cancelling = False
+        if self._wait is not _Wait.NOTHING:
+            return []
+        return self._walk()
+
+    @property
+    def busy(self) -> bool:
+        """Whether the target is working on something."""
+        return bool(self._replies.queue)
+
+    def rest(self) -> list[Command]:
+        """Record what the agent sent and nobody will look at any more."""
+        data = self._batch.data
+        used = self._segment_end()
+        left = data[used : self._batch.ends[-1]] if self._batch.tags else b""
+        left += self._front.take_waiting() + b"".join(self._inbox)
+        self._inbox.clear()
+        return [Record(Direction.FROM_AGENT, left)] if left else []
+
+
+def _plan(permit: Permit) -> Plan:
+    plan = permit.statement_facts
+    if not isinstance(plan, Plan):
+        raise TypeError("a permit of another protocol")
+    return plan
+
+
+_HANDLERS: Final = {
+    0: Relay._on_rest,
+    ord("Q"): Relay._on_query,
+    ord("P"): Relay._on_parse,
+    ord("B"): Relay._on_bind,
+    ord("E"): Relay._on_execute,
+    ord("D"): Relay._on_describe,
+    ord("C"): Relay._on_close,
+    ord("H"): Relay._on_flush,
+    ord("S"): Relay._on_sync,
+    ord("d"): Relay._on_copy_data,
+    ord("c"): Relay._on_copy_end,
+    ord("f"): Relay._on_copy_end,
+    ord("F"): Relay._on_call,
+    ord("X"): Relay._on_terminate,
+}

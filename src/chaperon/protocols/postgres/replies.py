@@ -1,0 +1,270 @@
+"""Matches a target's messages against what was asked of it, in order.
+
+Each message that goes upstream and has an answer leaves an `Expect` in a queue. Invariant: the head
+of the queue is what the server is answering now, so a reply that belongs to the gateway's own
+question (a probe, a statement that stands in for a denied one) never reaches the agent as it is.
+Source: PostgreSQL 18 manual, "Message Flow": extended query, pipelining, COPY, asynchronous messages.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from chaperon.protocols.postgres.codec import HEADER, Batch
+from chaperon.protocols.postgres.messages import read_error
+from chaperon.protocols.postgres.namespace import Namespace, Undo
+from chaperon.wire.errors import ProtocolViolation, Side
+
+
+class Ask(IntEnum):
+    """What was asked; decides which replies may come and which one is the last."""
+
+    PARSE = 1
+    BIND = 2
+    DESCRIBE = 3
+    EXECUTE = 4
+    CLOSE = 5
+    SYNC = 6
+    QUERY = 7
+    CALL = 8
+    COPY_END = 9
+
+
+class Expect:
+    """One entry of the queue. `error` stands in for the server's; `probe` collects its rows."""
+
+    __slots__ = ("ask", "error", "probe", "undo")
+
+    def __init__(
+        self,
+        ask: Ask,
+        undo: Undo | None = None,
+        error: bytes | None = None,
+        probe: list[bytes] | None = None,
+    ) -> None:
+        self.ask = ask
+        self.undo = undo
+        self.error = error
+        self.probe = probe
+
+
+PARSE: Final = Expect(Ask.PARSE)
+BIND: Final = Expect(Ask.BIND)
+DESCRIBE: Final = Expect(Ask.DESCRIBE)
+EXECUTE: Final = Expect(Ask.EXECUTE)
+CLOSE: Final = Expect(Ask.CLOSE)
+SYNC: Final = Expect(Ask.SYNC)
+QUERY: Final = Expect(Ask.QUERY)
+CALL: Final = Expect(Ask.CALL)
+COPY_END: Final = Expect(Ask.COPY_END)
+
+_PASS: Final = frozenset(b"\0NASv")
+_LAST: Final = {
+    Ask.PARSE: frozenset(b"1"),
+    Ask.BIND: frozenset(b"2"),
+    Ask.DESCRIBE: frozenset(b"Tn"),
+    Ask.EXECUTE: frozenset(b"CsI"),
+    Ask.CLOSE: frozenset(b"3"),
+    Ask.SYNC: frozenset(),
+    Ask.QUERY: frozenset(),
+    Ask.CALL: frozenset(),
+    Ask.COPY_END: frozenset(),
+}
+_MIDDLE: Final = {
+    Ask.PARSE: frozenset(),
+    Ask.BIND: frozenset(),
+    Ask.DESCRIBE: frozenset(b"t"),
+    Ask.EXECUTE: frozenset(b"DGHWdc"),
+    Ask.CLOSE: frozenset(),
+    Ask.SYNC: frozenset(),
+    Ask.QUERY: frozenset(b"TDCIGHWdcs"),
+    Ask.CALL: frozenset(b"V"),
+    Ask.COPY_END: frozenset(),
+}
+IDLE: Final = ord("I")
+_TAG_Z, _TAG_E, _TAG_G, _TAG_S, _TAG_D = b"ZEGSD"
+
+
+_READING: Final = frozenset(
+    (b"client_encoding", b"standard_conforming_strings", b"session_authorization", b"search_path")
+)
+
+
+class Absorbed(NamedTuple):
+    """The outcome of one read: pieces for the agent in order, and what stays with the gateway."""
+
+    replies: list[bytes | memoryview]
+    kept: list[bytes]
+
+
+class Replies:
+    """The queue, and the transaction status that the server last reported."""
+
+    __slots__ = (
+        "_keep_rest",
+        "_names",
+        "copy_in",
+        "_reported",
+        "failed",
+        "queue",
+        "renamed",
+        "skipping",
+        "status",
+    )
+
+    def __init__(self, names: Namespace) -> None:
+        self._names = names
+        self.queue: deque[Expect] = deque()
+        self.status = IDLE
+        self.skipping = False
+        """The server discards everything up to a Sync that has not been forwarded yet."""
+        self.copy_in = False
+        """The server reads COPY data inside the extended protocol, where it ignores Sync."""
+        self.failed: list[dict[str, str]] = []
+        self.renamed = False
+        """The server reported a setting that decides how later text is read."""
+        self._reported: dict[bytes, bytes] = {}
+        self._keep_rest = False
+
+    def absorb(self, batch: Batch) -> Absorbed | None:
+        """Match `batch`. None means that all of it goes to the agent as it is."""
+        data, tags, ends = batch
+        queue = self.queue
+        if (
+            tags == b"2TDCZ"
+            and len(queue) == 4
+            and queue[0] is BIND
+            and queue[2] is EXECUTE
+            and queue[3] is SYNC
+        ):
+            queue.clear()
+            self._ready(data[-1])
+            return None
+        start = 0
+        from_ = 0
+        pieces: list[bytes | memoryview] = []
+        kept: list[bytes] = []
+        touched = False
+        view = memoryview(data)
+        for tag, end in zip(tags, ends, strict=True):
+            keep, instead = self._one(tag, data, start, end)
+            if keep or instead is not None:
+                touched = True
+                if start > from_:
+                    pieces.append(view[from_:start])
+                kept.append(data[start:end])
+                if instead is not None:
+                    pieces.append(instead)
+                from_ = end
+            start = end
+        if not touched:
+            return None
+        if start > from_:
+            pieces.append(view[from_:start])
+        return Absorbed(pieces, kept)
+
+    def _one(self, tag: int, data: bytes, start: int, end: int) -> tuple[bool, bytes | None]:
+        """Whether the message stays with the gateway, and what the agent gets in its place."""
+        if tag == 0:
+            return self._keep_rest, None
+        queue = self.queue
+        head = queue[0] if queue else None
+        if tag in _PASS:
+            if tag == _TAG_S:
+                self._parameter(data[start + HEADER : end])
+            return self._set_keep(False), None
+        if tag == _TAG_Z:
+            return self._set_keep(self._finish(data, start, end)), None
+        if head is None:
+            if tag == _TAG_E:
+                return self._set_keep(False), None
+            raise ProtocolViolation(Side.UPSTREAM, f"unexpected message {chr(tag)!r}")
+        if tag == _TAG_E:
+            return self._error(head, data, start, end)
+        ask = head.ask
+        if tag in _LAST[ask]:
+            queue.popleft()
+            if queue and queue[0] is COPY_END:
+                queue.popleft()
+        elif tag in _MIDDLE[ask]:
+            if tag == _TAG_G and ask is Ask.EXECUTE:
+                self._enter_copy_in()
+            elif tag == _TAG_D and head.probe is not None:
+                head.probe.append(data[start + HEADER : end])
+        else:
+            raise ProtocolViolation(
+                Side.UPSTREAM, f"message {chr(tag)!r} does not answer {ask.name.lower()}"
+            )
+        return self._set_keep(head.probe is not None), None
+
+    def _set_keep(self, keep: bool) -> bool:
+        self._keep_rest = keep
+        return keep
+
+    def _error(
+        self, head: Expect, data: bytes, start: int, end: int
+    ) -> tuple[bool, bytes | None]:
+        queue = self.queue
+        if head.probe is not None:
+            head.probe.clear()
+            head.probe.append(b"")
+            self.failed.append(read_error(data[start + HEADER : end]))
+            return self._set_keep(True), None
+        instead = head.error
+        if head.ask in (Ask.QUERY, Ask.CALL, Ask.SYNC):
+            if head.undo is not None:
+                self._names.undo(head.undo)
+                head.undo = None
+        else:
+            # Extended query: "the backend issues ErrorResponse, then reads and discards messages
+            # until a Sync is reached". What it discards was never defined.
+            undone: list[Undo] = []
+            while queue and queue[0].ask is not Ask.SYNC:
+                entry = queue.popleft()
+                if entry.undo is not None:
+                    undone.append(entry.undo)
+            for undo in reversed(undone):
+                self._names.undo(undo)
+            self.skipping = not queue
+            self.copy_in = False
+        self._keep_rest = instead is not None
+        return instead is not None, instead
+
+    def _finish(self, data: bytes, start: int, end: int) -> bool:
+        if end - start != HEADER + 1:
+            raise ProtocolViolation(Side.UPSTREAM, "ReadyForQuery has a wrong length")
+        probe = False
+        if self.queue:
+            head = self.queue.popleft()
+            if head.ask not in (Ask.SYNC, Ask.QUERY, Ask.CALL):
+                raise ProtocolViolation(Side.UPSTREAM, "ReadyForQuery before its Sync")
+            probe = head.probe is not None
+            while self.queue and self.queue[0] is COPY_END:
+                self.queue.popleft()
+        self._ready(data[end - 1])
+        return probe
+
+    def _ready(self, status: int) -> None:
+        self.status = status
+        if status == IDLE and not self.queue:
+            self._names.end_transaction()
+
+    def _enter_copy_in(self) -> None:
+        # "In copy-in mode the backend ignores Flush and Sync messages": their replies never come.
+        self.copy_in = True
+        kept: deque[Expect] = deque()
+        ended = False
+        for entry in self.queue:
+            ended = ended or entry is COPY_END
+            if ended or entry.ask is not Ask.SYNC:
+                kept.append(entry)
+        self.queue = kept
+        self.copy_in = not ended
+
+    def _parameter(self, payload: bytes) -> None:
+        name, _, value = payload.partition(b"\0")
+        if name in _READING and self._reported.get(name, value) != value:
+            self.renamed = True
+        self._reported[name] = value
