@@ -1,0 +1,40 @@
+"""What a protocol can say about a target before any agent comes: is it there, does it let us in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from chaperon.secrets import Secret
+
+
+class Level(Enum):
+    """How bad a finding is. Only `FAIL` stands in the way of work."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing found: a line of text, and for anything but `OK` what would help."""
+
+    level: Level
+    subject: str
+    text: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetAddress:
+    """A target read from a URL: what goes under `upstream:` of a resource, and what does not.
+
+    `upstream` holds plain values only. `name` is a suggestion for the resource's name; `notes` are
+    parts of the URL that were left out, each a sentence.
+    """
+
+    upstream: dict[str, str | int]
+    password: Secret | None
+    name: str
+    notes: tuple[str, ...] = ()
