@@ -2,7 +2,7 @@
 //! `preallocate` has given the file, so writing there meets no full disk (which would be a SIGBUS).
 
 use std::fs::File;
-use std::io::{Error, Result};
+use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull};
 
@@ -29,6 +29,35 @@ pub fn preallocate(file: &File, size: u64) -> Result<()> {
             code => return Err(Error::from_raw_os_error(code)),
         }
     }
+}
+
+/// Writes all of `parts`, one behind the other, at `offset` of the file.
+pub fn write_at(file: &File, parts: [&[u8]; 3], mut offset: u64) -> Result<()> {
+    let mut slices = parts.map(IoSlice::new);
+    let mut left = &mut slices[..];
+    IoSlice::advance_slices(&mut left, 0);
+    while !left.is_empty() {
+        let count = libc::c_int::try_from(left.len()).unwrap_or(1);
+        // SAFETY: `IoSlice` is ABI-compatible with iovec on Unix; `left` and what it points to are
+        // borrowed for the call, which only reads them; the descriptor is open.
+        let written = unsafe {
+            libc::pwritev(file.as_raw_fd(), left.as_ptr().cast(), count, signed(offset)?)
+        };
+        match usize::try_from(written) {
+            Ok(0) => return Err(Error::from_raw_os_error(libc::EIO)),
+            Ok(written) => {
+                offset += written as u64;
+                IoSlice::advance_slices(&mut left, written);
+            }
+            Err(_) => {
+                let error = Error::last_os_error();
+                if error.kind() != ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Nanoseconds of a clock.

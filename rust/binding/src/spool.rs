@@ -1,37 +1,43 @@
 //! The spool: an append-only file of frames, preallocated and mapped (EVIDENCE.md, The barrier).
 //!
-//! Invariants: room is preallocated before it is mapped, and never made by ftruncate. A failure of
-//! any kind is for ever: every later append raises, a failed fdatasync is not retried. `append`
-//! holds the lock (and the GIL) for the time of one copy; `sync` holds neither while it waits for the
-//! disk. Nothing that holds the lock waits for the GIL.
+//! Invariants: room is preallocated before it is written to, and never made by ftruncate. A failure
+//! of any kind is for ever: every later append raises, and a failed fdatasync is not retried.
+//! `append` holds the lock (and the GIL) for the time of one copy; `sync` holds neither while it
+//! waits for the disk. Nothing that holds the lock waits for the GIL.
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::mem;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use chaperon_core::frame::{self, Header};
+use chaperon_core::frame::{self, Envelope, Header};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::bytes_of;
 use crate::os::{self, Window};
 
+/// Payloads from this size on are written with pwrite: a fault for every page of the mapping (2.5 µs
+/// on ext4) costs more there than the system calls do. Both write the same page cache.
+const WRITTEN: usize = 4096;
+
 /// A failure as Python sees it: errno and what was being done.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 struct Failure {
     errno: i32,
     doing: &'static str,
 }
 
 impl Failure {
-    fn new(doing: &'static str, error: &io::Error) -> Self {
-        Self { errno: error.raw_os_error().unwrap_or(libc::EIO), doing }
+    /// For use with `map_err`.
+    fn of(doing: &'static str) -> impl Fn(io::Error) -> Self {
+        move |error| Self { errno: error.raw_os_error().unwrap_or(libc::EIO), doing }
     }
 
-    fn raise(&self, path: &Path) -> PyErr {
+    fn raise(self, path: &Path) -> PyErr {
         let cause = io::Error::from_raw_os_error(self.errno);
         let text = format!("{} failed: {cause}", self.doing);
         PyOSError::new_err((self.errno, text, path.to_path_buf()))
@@ -51,44 +57,54 @@ struct Writer {
 }
 
 impl Writer {
-    /// The room behind `offset`, at least `needed` bytes, making it when it is not there.
-    fn room(&mut self, needed: usize) -> Result<&mut [u8], Failure> {
-        let used = self.offset - self.start;
-        if self.end - self.offset < needed as u64 {
-            self.grow(needed as u64)?;
-            return self.room(needed);
+    /// Makes room for `needed` bytes behind the offset, all in the window.
+    fn reserve(&mut self, needed: usize) -> Result<(), Failure> {
+        if self.end - self.offset >= needed as u64 {
+            return Ok(());
         }
-        let used =
-            usize::try_from(used).map_err(|_| Failure { errno: libc::EFBIG, doing: "mapping" })?;
-        Ok(&mut self.window.bytes()[used..])
-    }
-
-    fn grow(&mut self, needed: u64) -> Result<(), Failure> {
         let page = os::page();
-        let least = (self.offset + needed).next_multiple_of(page);
-        let step = self.end.min(self.largest_step);
-        let end = least.max((self.end + step).next_multiple_of(page));
-        if let Err(error) = os::preallocate(&self.file, end) {
+        let least = (self.offset + needed as u64).next_multiple_of(page);
+        let doubled = (self.end + self.end.min(self.largest_step)).next_multiple_of(page);
+        let end = least.max(doubled);
+        os::preallocate(&self.file, end).map_err(|error| {
             // ext4 keeps the room that there was: give it back, others need it to end well.
             let _ = self.file.set_len(self.end);
-            return Err(Failure::new("preallocating the spool", &error));
-        }
+            Failure::of("preallocating the spool")(error)
+        })?;
         let start = self.offset - self.offset % page;
-        self.window = Window::new(&self.file, start, end)
-            .map_err(|error| Failure::new("mapping the spool", &error))?;
+        self.window =
+            Window::new(&self.file, start, end).map_err(Failure::of("mapping the spool"))?;
         self.start = start;
         self.end = end;
         Ok(())
     }
 
     fn frame(&mut self, kind: u8, direction: u8, payload: &[u8]) -> Result<(), Failure> {
+        const TOO_LARGE: Failure = Failure { errno: libc::EFBIG, doing: "writing a frame" };
+        if payload.len() > frame::LARGEST_PAYLOAD {
+            return Err(TOO_LARGE);
+        }
+        let size = frame::size(payload.len());
+        self.reserve(size)?;
         let (mono_ns, wall_ns) = os::clocks();
         let sequence = self.sequence;
         let header =
             Header { kind, direction, flags: 0, connection: 0, sequence, mono_ns, wall_ns };
-        let room = self.room(frame::size(payload.len()))?;
-        let size = frame::encode(room, &header, payload)
-            .ok_or(Failure { errno: libc::EFBIG, doing: "writing a frame" })?;
+        if payload.len() < WRITTEN {
+            let used = usize::try_from(self.offset - self.start).map_err(|_| TOO_LARGE)?;
+            frame::encode(&mut self.window.bytes()[used..], &header, payload).ok_or(TOO_LARGE)?;
+        } else {
+            let Envelope { head, trailer } = frame::envelope(&header, payload).ok_or(TOO_LARGE)?;
+            let (len, rest) = head.split_at(frame::LEN_FIELD);
+            // The length last: a SIGKILL can end a pwrite in its middle.
+            os::write_at(
+                &self.file,
+                [rest, payload, &trailer],
+                self.offset + frame::LEN_FIELD as u64,
+            )
+            .and_then(|()| self.file.write_all_at(len, self.offset))
+            .map_err(Failure::of("writing a frame"))?;
+        }
         self.offset += size as u64;
         self.sequence += 1;
         Ok(())
@@ -97,8 +113,31 @@ impl Writer {
 
 enum State {
     Open(Box<Writer>),
-    Failed(Failure, Arc<File>, u64),
+    /// What was written stays to be synced (`whole`), unless it was the disk that failed.
+    Failed {
+        failure: Failure,
+        file: Arc<File>,
+        offset: u64,
+        whole: bool,
+    },
     Closed,
+}
+
+impl State {
+    /// From here on every append raises `failure`. The first failure stays.
+    fn fail(&mut self, failure: Failure, whole: bool) {
+        match self {
+            Self::Open(writer) => {
+                let (file, offset) = (Arc::clone(&writer.file), writer.offset);
+                *self = Self::Failed { failure, file, offset, whole };
+            }
+            Self::Failed { failure: first, whole: was_whole, .. } if *was_whole && !whole => {
+                *first = failure;
+                *was_whole = false;
+            }
+            Self::Failed { .. } | Self::Closed => {}
+        }
+    }
 }
 
 #[pyclass(frozen, module = "chaperon._core")]
@@ -124,21 +163,18 @@ impl Spool {
             .create_new(true)
             .mode(0o600)
             .open(&path)
-            .map_err(|error| Failure::new("creating the spool", &error).raise(&path))?;
-        let end = initial.max(header.len() as u64).max(1).next_multiple_of(os::page());
-        let opened = os::preallocate(&file, end)
-            .map_err(|error| Failure::new("preallocating the spool", &error))
-            .and_then(|()| {
-                Window::new(&file, 0, end)
-                    .map_err(|error| Failure::new("mapping the spool", &error))
-            });
-        let mut window = opened.map_err(|failure| {
-            // Nothing is recorded in it, and on ext4 it holds all the room that was left.
-            let _ = std::fs::remove_file(&path);
-            failure.raise(&path)
-        })?;
-        window.bytes()[..header.len()].copy_from_slice(header);
+            .map_err(|error| Failure::of("creating the spool")(error).raise(&path))?;
         let offset = header.len() as u64;
+        let end = initial.max(offset).max(1).next_multiple_of(os::page());
+        let mut window = os::preallocate(&file, end)
+            .map_err(Failure::of("preallocating the spool"))
+            .and_then(|()| Window::new(&file, 0, end).map_err(Failure::of("mapping the spool")))
+            .map_err(|failure| {
+                // Nothing is recorded in it, and on ext4 it holds all the room that was left.
+                let _ = std::fs::remove_file(&path);
+                failure.raise(&path)
+            })?;
+        window.bytes()[..header.len()].copy_from_slice(header);
         let file = Arc::new(file);
         let writer = Writer { file, window, start: 0, end, offset, sequence: 0, largest_step };
         Ok(Self {
@@ -163,8 +199,9 @@ impl Spool {
     ) -> PyResult<u64> {
         bytes_of(payload, |payload| {
             self.write(|writer| {
-                // Room for both first, so that a mark never stands alone.
-                writer.room(frame::size(mark.len()) + frame::size(payload.len()))?;
+                // Room for both first, so that no full disk leaves a mark alone.
+                writer
+                    .reserve(frame::size(mark.len()).saturating_add(frame::size(payload.len())))?;
                 writer.frame(frame::DECISION, 0, mark)?;
                 writer.frame(kind, direction, payload)
             })
@@ -191,38 +228,32 @@ impl Spool {
 }
 
 impl Spool {
-    /// The state; a panic under the lock (there is none to be had) left it as it was between steps.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| {
+            // A panic under the lock left an unknown state: nothing more is appended.
             let mut state = poisoned.into_inner();
-            let failure = Failure { errno: libc::EIO, doing: "an earlier append" };
-            Self::fail(&mut state, &failure);
+            state.fail(Failure { errno: libc::EIO, doing: "an earlier call" }, false);
             state
         })
-    }
-
-    /// From here on every append raises `failure`. The first failure stays.
-    fn fail(state: &mut State, failure: &Failure) {
-        if let State::Open(writer) = state {
-            *state = State::Failed(failure.clone(), Arc::clone(&writer.file), writer.offset);
-        }
     }
 
     /// Runs `append` on the writer; returns the sequence number of the last frame it wrote.
     fn write(&self, append: impl FnOnce(&mut Writer) -> Result<(), Failure>) -> PyResult<u64> {
         let mut state = self.lock();
         let failure = match &mut *state {
-            State::Open(writer) => match append(writer) {
-                Ok(()) => {
-                    self.offset.store(writer.offset, Ordering::Release);
-                    return Ok(writer.sequence - 1);
+            State::Open(writer) => {
+                let result = append(writer);
+                // A mark may stand where what it is about failed.
+                self.offset.store(writer.offset, Ordering::Release);
+                match result {
+                    Ok(()) => return Ok(writer.sequence - 1),
+                    Err(failure) => failure,
                 }
-                Err(failure) => failure,
-            },
-            State::Failed(failure, ..) => failure.clone(),
+            }
+            State::Failed { failure, .. } => *failure,
             State::Closed => Failure { errno: libc::EBADF, doing: "appending to a closed spool" },
         };
-        Self::fail(&mut state, &failure);
+        state.fail(failure, true);
         drop(state);
         Err(failure.raise(&self.path))
     }
@@ -230,45 +261,56 @@ impl Spool {
     fn sync_now(&self) -> Result<u64, Failure> {
         let (file, offset) = match &*self.lock() {
             State::Open(writer) => (Arc::clone(&writer.file), writer.offset),
-            State::Failed(failure, ..) => return Err(failure.clone()),
+            State::Failed { file, offset, whole: true, .. } => (Arc::clone(file), *offset),
+            State::Failed { failure, .. } => return Err(*failure),
             State::Closed => return Ok(self.synced.load(Ordering::Acquire)),
         };
-        self.flush(&file, offset).inspect_err(|failure| Self::fail(&mut self.lock(), failure))
+        let result = self.flush(&file, offset);
+        if let Err(failure) = result {
+            self.lock().fail(failure, false);
+        }
+        result
     }
 
-    /// fdatasync, and the folder's entry before the first is reported.
+    /// fdatasync, and the folder's entry with the first; nothing where all is on the disk already.
     fn flush(&self, file: &File, offset: u64) -> Result<u64, Failure> {
-        file.sync_data().map_err(|error| Failure::new("fdatasync of the spool", &error))?;
-        if !self.named.load(Ordering::Acquire) {
+        let named = self.named.load(Ordering::Acquire);
+        let synced = self.synced.load(Ordering::Acquire);
+        if named && synced >= offset {
+            return Ok(synced);
+        }
+        file.sync_data().map_err(Failure::of("fdatasync of the spool"))?;
+        if !named {
             let folder = match self.path.parent() {
                 Some(folder) if !folder.as_os_str().is_empty() => folder,
                 _ => Path::new("."),
             };
             File::open(folder)
                 .and_then(|folder| folder.sync_all())
-                .map_err(|error| Failure::new("fsync of the spool's folder", &error))?;
+                .map_err(Failure::of("fsync of the spool's folder"))?;
             self.named.store(true, Ordering::Release);
         }
         Ok(self.synced.fetch_max(offset, Ordering::AcqRel).max(offset))
     }
 
     fn close_now(&self) -> Result<(), Failure> {
-        // The window goes before the file is truncated.
-        match std::mem::replace(&mut *self.lock(), State::Closed) {
+        let state = mem::replace(&mut *self.lock(), State::Closed);
+        let (file, offset, whole) = match state {
+            // The window goes before the file is truncated.
             State::Open(writer) => {
                 let Writer { file, window, offset, .. } = *writer;
                 drop(window);
-                file.set_len(offset)
-                    .map_err(|error| Failure::new("truncating the spool", &error))?;
-                self.flush(&file, offset)?;
-                Ok(())
+                (file, offset, true)
             }
-            State::Failed(_, file, offset) => {
-                // Raised already, and a failed fdatasync is not retried.
-                let _ = file.set_len(offset);
-                Ok(())
-            }
-            State::Closed => Ok(()),
+            State::Failed { file, offset, whole, .. } => (file, offset, whole),
+            State::Closed => return Ok(()),
+        };
+        let truncated = file.set_len(offset).map_err(Failure::of("truncating the spool"));
+        if !whole {
+            // Raised already; a failed fdatasync is not retried.
+            return Ok(());
         }
+        self.flush(&file, offset)?;
+        truncated
     }
 }

@@ -30,8 +30,8 @@ pub const HEADER: usize = 36;
 /// Bytes after the payload.
 pub const TRAILER: usize = 4;
 
-/// Bytes of a frame that its `len` does not count.
-const LEN_FIELD: usize = 4;
+/// Bytes of `len` itself, which it does not count.
+pub const LEN_FIELD: usize = 4;
 
 /// The greatest payload that `len` can count.
 pub const LARGEST_PAYLOAD: usize = u32::MAX as usize - (HEADER - LEN_FIELD) - TRAILER;
@@ -51,24 +51,29 @@ pub struct Header {
     pub wall_ns: u64,
 }
 
-/// Bytes of a frame with a payload of `payload` bytes.
+/// Bytes of a frame with a payload of `payload` bytes, which a slice's length is.
 #[must_use]
 pub const fn size(payload: usize) -> usize {
-    HEADER + payload + TRAILER
+    payload.saturating_add(HEADER + TRAILER)
 }
 
-/// Writes one frame at the beginning of `room`, which must hold zeros there; returns its size, or
-/// None, with nothing written, where the room is too small or the payload above `LARGEST_PAYLOAD`.
-pub fn encode(room: &mut [u8], header: &Header, payload: &[u8]) -> Option<usize> {
+/// The bytes before and behind a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    pub head: [u8; HEADER],
+    pub trailer: [u8; TRAILER],
+}
+
+/// What stands around `payload` in its frame; None where the payload is above `LARGEST_PAYLOAD`.
+/// Who writes it keeps the order: the first `LEN_FIELD` bytes last.
+#[must_use]
+pub fn envelope(header: &Header, payload: &[u8]) -> Option<Envelope> {
     if payload.len() > LARGEST_PAYLOAD {
         return None;
     }
-    let size = size(payload.len());
-    let len = u32::try_from(size - LEN_FIELD).ok()?.to_le_bytes();
-    let frame = room.get_mut(..size)?;
-
+    let len = u32::try_from(size(payload.len()) - LEN_FIELD).ok()?;
     let mut head = [0; HEADER];
-    head[0..4].copy_from_slice(&len);
+    head[0..4].copy_from_slice(&len.to_le_bytes());
     head[4] = header.kind;
     head[5] = header.direction;
     head[6..8].copy_from_slice(&header.flags.to_le_bytes());
@@ -77,12 +82,20 @@ pub fn encode(room: &mut [u8], header: &Header, payload: &[u8]) -> Option<usize>
     head[20..28].copy_from_slice(&header.mono_ns.to_le_bytes());
     head[28..36].copy_from_slice(&header.wall_ns.to_le_bytes());
     let crc = crc32c::crc32c_append(crc32c::crc32c(&head), payload);
+    Some(Envelope { head, trailer: crc.to_le_bytes() })
+}
 
+/// Writes one frame at the beginning of `room`; returns its size, or None, with nothing written,
+/// where the room is too small or the payload above `LARGEST_PAYLOAD`.
+pub fn encode(room: &mut [u8], header: &Header, payload: &[u8]) -> Option<usize> {
+    let size = size(payload.len());
+    let frame = room.get_mut(..size)?;
+    let Envelope { head, trailer } = envelope(header, payload)?;
     frame[LEN_FIELD..HEADER].copy_from_slice(&head[LEN_FIELD..]);
     frame[HEADER..HEADER + payload.len()].copy_from_slice(payload);
-    frame[HEADER + payload.len()..].copy_from_slice(&crc.to_le_bytes());
+    frame[HEADER + payload.len()..].copy_from_slice(&trailer);
     fence(Ordering::Release);
-    frame[..LEN_FIELD].copy_from_slice(&len);
+    frame[..LEN_FIELD].copy_from_slice(&head[..LEN_FIELD]);
     Some(size)
 }
 
