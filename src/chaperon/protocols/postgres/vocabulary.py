@@ -1,0 +1,58 @@
+"""What policy may be asked about PostgreSQL: its actions in the general groups, its facts.
+
+Every action that facts can ask for is here, or the module does not import.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chaperon.facts import ask
+from chaperon.policy.schema import RESOURCE, Action, Fact, Vocabulary
+
+_PHRASES: Final = {
+    ask.READ: "read",
+    ask.WRITE: "write to",
+    ask.DEFINE: "create, alter or drop",
+    ask.GRANT: "change rights on",
+    ask.LOCK: "lock",
+    ask.MAINTAIN: "run maintenance on",
+    ask.NOTIFY: "listen or notify on",
+    ask.SESSION: "change or show session settings on",
+    ask.CONFIGURE: "change the role or protected settings on",
+    ask.TRANSACTION: "control transactions on",
+    ask.EXECUTE: "run programs or use server files on",
+    ask.UNKNOWN: "run on",
+}
+_WITH_CONNECT: Final = frozenset((ask.SESSION, ask.TRANSACTION))
+"""Whoever may connect may BEGIN, SET statement_timeout and COMMIT: without these a session is of no
+use, and they reach no data. They are in `read` too, for policies that say
+`action == Action::"connect"`. They are not in `write`: `forbid` over writes must not end
+transactions. Settings that change rights or how text is read are `sql.configure`, in `grant`."""
+
+_QUALIFIED: Final = r"[^.]+\..+"
+_SCHEMA_FIRST: Final = "names have their schema in front, as in public.orders"
+
+POSTGRES: Final = Vocabulary(
+    statement="SqlStatement",
+    levels=("Schema", "Table"),
+    actions=tuple(
+        Action(
+            name,
+            ("connect", group) if name in _WITH_CONNECT else (group,),
+            _PHRASES[name],
+            on=(RESOURCE, "Schema", "Table"),
+        )
+        for name, group in ask.ACTIONS.items()
+    ),
+    facts=(
+        Fact("kinds", "set", r"[a-z_]+", "kinds are in lower case, as in delete"),
+        Fact("functions", "set", _QUALIFIED, _SCHEMA_FIRST),
+        Fact("reads", "set", _QUALIFIED, _SCHEMA_FIRST),
+        Fact("writes", "set", _QUALIFIED, _SCHEMA_FIRST),
+        Fact("unbounded", "bool"),
+        Fact("statements", "long"),
+        Fact("volatile", "bool"),
+        Fact("unknown", "bool"),
+    ),
+)
