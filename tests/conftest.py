@@ -1,0 +1,25 @@
+"""Session-scoped real servers. A test that asks for one is skipped nowhere: what lacks is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.servers import PostgresServer, start_15_tls, start_18
+
+
+@pytest.fixture(scope="session")
+def pg18() -> Iterator[PostgresServer]:
+    """PostgreSQL 18 out of PyPI, no TLS."""
+    server = start_18()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def pg15_tls() -> Iterator[PostgresServer]:
+    """PostgreSQL 15 of Debian with TLS; `authority` made its certificates."""
+    server = start_15_tls()
+    yield server
+    server.stop()
