@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from chaperon.config import UpstreamConfig
 from chaperon.secrets import Secret
 
 
@@ -38,3 +40,17 @@ class TargetAddress:
     password: Secret | None
     name: str
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a protocol knows of its targets apart from sessions.
+
+    `schemes` are those of its URLs, the usual one first. `read_url` raises ConfigError (what, a
+    newline, the remedy) without repeating the URL. `probe` takes the resource's name for its
+    findings; it raises nothing and connects at most once.
+    """
+
+    schemes: tuple[str, ...]
+    read_url: Callable[[str], TargetAddress]
+    probe: Callable[[str, UpstreamConfig], Awaitable[list[Finding]]]

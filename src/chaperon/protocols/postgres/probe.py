@@ -14,8 +14,8 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
 from chaperon.config import UpstreamConfig
-from chaperon.protocols.postgres.url import is_loopback
-from chaperon.protocols.probe import Finding, Level
+from chaperon.protocols.postgres.url import SCHEMES, is_loopback, read_url
+from chaperon.protocols.probe import Finding, Level, Target
 from chaperon.secrets import Secret
 from chaperon.wire.errors import ConfigError
 
@@ -88,7 +88,9 @@ def _judged(name: str, at: str, upstream: UpstreamConfig, about: asyncpg.Record)
     return findings
 
 
-async def _connect(upstream: UpstreamConfig, password: Secret) -> asyncpg.Connection[asyncpg.Record]:
+async def _connect(
+    upstream: UpstreamConfig, password: Secret
+) -> asyncpg.Connection[asyncpg.Record]:
     async def attempt(context: ssl.SSLContext | bool) -> asyncpg.Connection[asyncpg.Record]:
         return await asyncpg.connect(
             host=upstream.host,
@@ -162,3 +164,6 @@ def _failure(name: str, at: str, upstream: UpstreamConfig, error: Exception) -> 
 
 def _text(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0] or type(error).__name__
+
+
+TARGET = Target(schemes=SCHEMES, read_url=read_url, probe=probe)
