@@ -1,4 +1,4 @@
-"""Session-scoped real servers. A test that asks for one is skipped nowhere: what lacks is an error."""
+"""Session-scoped real servers. No test is skipped for want of one: what lacks is an error."""
 
 from __future__ import annotations
 

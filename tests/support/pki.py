@@ -1,4 +1,4 @@
-"""A throwaway certificate authority for tests: a CA, a server's and a client's certificate (RSA)."""
+"""A throwaway certificate authority for tests: a CA, certificates of servers and clients (RSA)."""
 
 from __future__ import annotations
 

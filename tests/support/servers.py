@@ -92,14 +92,13 @@ class PostgresServer:
         *,
         tls: bool,
         settings: Mapping[str, str] | None = None,
-        log_statements: bool = True,
     ) -> Self:
         """Make a cluster in a folder of its own and start it; about 2 s. Raises RuntimeError."""
         user = _unprivileged()
         folder = Path(tempfile.mkdtemp(prefix="chaperon-pg-"))
         server: Self | None = None
         try:
-            server = cls._start(programs, folder, user, tls, settings or {}, log_statements)
+            server = cls._start(programs, folder, user, tls=tls, settings=settings or {})
             server._populate()
         except BaseException:
             if server is not None:
@@ -114,9 +113,9 @@ class PostgresServer:
         programs: Path,
         folder: Path,
         user: int | None,
+        *,
         tls: bool,
         settings: Mapping[str, str],
-        log_statements: bool,
     ) -> Self:
         data, port = folder / "data", free_port()
         (folder / "password").write_text(SUPERUSER_PASSWORD)
@@ -126,7 +125,7 @@ class PostgresServer:
             folder.chmod(0o755)
             for path in (folder, *folder.iterdir()):
                 os.chown(path, user, -1)
-        initdb = [
+        initdb: list[str | Path] = [
             *(programs / "initdb", "-D", data, "-U", SUPERUSER, "-E", "UTF8", "--locale=C.UTF-8"),
             *("--auth=scram-sha-256", f"--pwfile={folder / 'password'}", "--no-sync"),
         ]
@@ -141,7 +140,7 @@ class PostgresServer:
         if done.returncode != 0:
             raise RuntimeError(f"initdb failed: {done.stderr.decode(errors='replace')}")
         (data / "pg_hba.conf").write_text(_HBA if tls else "\n".join(_without_tls(_HBA)))
-        options = _settings(port, authority, pair, log_statements) | settings
+        options = {**_settings(port, authority, pair), **settings}
         with (folder / "server.log").open("wb") as log:
             process = subprocess.Popen(
                 [programs / "postgres", "-D", data, *_flags(options)],
@@ -223,9 +222,7 @@ def _environment(folder: Path) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "TMPDIR": str(folder), "HOME": str(folder), "TZ": "UTC"}
 
 
-def _settings(
-    port: int, authority: Authority | None, pair: KeyPair | None, log_statements: bool
-) -> dict[str, str]:
+def _settings(port: int, authority: Authority | None, pair: KeyPair | None) -> dict[str, str]:
     settings = {
         "port": str(port),
         "listen_addresses": "127.0.0.1",
@@ -234,7 +231,7 @@ def _settings(
         "max_connections": "100",
         "shared_buffers": "64MB",
         "log_line_prefix": "%m [%p] %u@%d ",
-        "log_statement": "all" if log_statements else "none",
+        "log_statement": "all",
         "timezone": "UTC",
         "log_timezone": "UTC",
         "wal_level": "replica",
