@@ -85,13 +85,17 @@ pub fn template(sql: &[u8]) -> Option<Vec<u8>> {
             }
             Class::Dollar => {
                 at = digits_end(sql, at + 1);
-                if at == start + 1 {
+                // Neither `$` alone nor a number of a parameter that the scanner refuses.
+                if !(2..=10).contains(&(at - start)) {
                     return None;
                 }
                 ends_plainly(sql, at)?;
             }
             Class::DoubleQuote => {
                 at = quoted_end(sql, at, b'"')?;
+                if at == start + 2 {
+                    return None; // a name without characters is an error
+                }
                 ends_plainly(sql, at)?;
             }
             Class::Dot => match sql.get(at + 1).map(|&next| class(next)) {
