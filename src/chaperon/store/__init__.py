@@ -1,0 +1,1 @@
+"""Metadata: an index over the recordings that can be rebuilt, and the tokens. Never evidence."""
