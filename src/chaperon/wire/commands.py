@@ -14,6 +14,7 @@ from typing import NamedTuple
 from chaperon.wire.errors import Side
 from chaperon.wire.operation import Operation
 from chaperon.wire.permit import Decision, Permit
+from chaperon.wire.principal import Principal
 
 
 class Direction(IntEnum):
@@ -66,9 +67,9 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Open the recording: who, what. Comes before the first `Forward`, `Reply` or `Record` of data."""
+    """Open the recording. Comes before the first `Forward`, `Reply` or `Record` of data."""
 
-    principal: str
+    principal: Principal
     resource: str
     meta: dict[str, str]
 
@@ -97,7 +98,7 @@ class Dial:
 
 @dataclass(frozen=True, slots=True)
 class StartTls:
-    """Begin TLS in place on `side`, after what was written there has left. Answered by `TlsStarted`."""
+    """Begin TLS in place on `side`, behind what was written there. Answered by `TlsStarted`."""
 
     side: Side
 
@@ -118,9 +119,15 @@ class RouteCancel:
 
 @dataclass(frozen=True, slots=True)
 class DialCancel:
-    """Send `data` to the target on a connection of its own; `CancelDelivered` when that has closed."""
+    """Send `data` to the target on a connection of its own; `CancelDelivered` once that has closed.
+
+    Where the session's own connection has TLS, `preface` is sent first, `accepted` must come back,
+    and TLS begins before `data`.
+    """
 
     data: bytes
+    preface: bytes = b""
+    accepted: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +163,8 @@ class Close:
     reason: str
 
 
-Command = (
-    Forward
-    | Reply
-    | Record
+RareCommand = (
+    Record
     | Open
     | Authenticate
     | Decide
@@ -174,3 +179,4 @@ Command = (
     | Resume
     | Close
 )
+Command = Forward | Reply | RareCommand

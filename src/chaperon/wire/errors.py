@@ -34,4 +34,4 @@ class RecordingFailed(ChaperonError):
 
 
 class ConfigError(ChaperonError):
-    """The configuration, a policy or the data folder is not usable; the text says where and what to do."""
+    """Configuration, policy or data folder are not usable; the text says where and what to do."""

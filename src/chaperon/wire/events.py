@@ -37,7 +37,7 @@ class TlsInfo:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The agent's connection is accepted. `tls` is set where TLS came before any byte of protocol."""
+    """The agent's connection is accepted. `tls` is set where TLS came before any other byte."""
 
     peer: str
     loopback: bool

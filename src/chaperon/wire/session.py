@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from chaperon.wire.commands import Command
+from chaperon.wire.errors import ProtocolViolation
 from chaperon.wire.events import Event
 
 
@@ -18,4 +19,8 @@ class Session(Protocol):
         Raises `ProtocolViolation` where a peer's bytes are not its protocol's; the driver then ends
         the session. No other exception is expected; any other ends the session too, and is a bug.
         """
+        ...
+
+    def violation(self, error: ProtocolViolation) -> Sequence[Command]:
+        """Return how to tell the agent that a peer broke the protocol, and end."""
         ...

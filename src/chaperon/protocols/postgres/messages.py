@@ -9,6 +9,7 @@ import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from chaperon.wire.commands import DialCancel
 from chaperon.wire.errors import ProtocolViolation, Side
 
 PROTOCOL_3_0 = 3 << 16
@@ -23,6 +24,10 @@ _SMALL_REQUEST = struct.Struct("!II")
 SSL_REQUEST_PACKET = _SMALL_REQUEST.pack(8, SSL_REQUEST)
 SYNC = b"S\x00\x00\x00\x04"
 FLUSH = b"H\x00\x00\x00\x04"
+LARGEST_EARLY = 256 * 1024
+"""Bytes that an agent may send before it is told that the session is ready."""
+PREFIX = 5
+"""Bytes of a tag and a length."""
 TERMINATE = b"X\x00\x00\x00\x04"
 AUTHENTICATION_OK = b"R\x00\x00\x00\x08\x00\x00\x00\x00"
 
@@ -94,10 +99,17 @@ def cancel_request(pid: bytes, secret: bytes) -> bytes:
     return _INT32.pack(8 + len(pid) + len(secret)) + _INT32.pack(CANCEL_REQUEST) + pid + secret
 
 
+def dial_cancel(pid: bytes, secret: bytes) -> DialCancel:
+    """The command that sends a cancel request to the target, in TLS where the session has it."""
+    return DialCancel(cancel_request(pid, secret), SSL_REQUEST_PACKET, b"S")
+
+
 def negotiate_protocol_version(minor: int, unrecognised: list[str]) -> bytes:
     """NegotiateProtocolVersion: the newest minor version spoken, and options not understood."""
     body = _INT32.pack((3 << 16) | minor) + _INT32.pack(len(unrecognised))
-    return message(b"v", body + b"".join(o.encode("utf-8", "replace") + b"\0" for o in unrecognised))
+    return message(
+        b"v", body + b"".join(o.encode("utf-8", "replace") + b"\0" for o in unrecognised)
+    )
 
 
 def backend_key_data(pid: bytes, secret: bytes) -> bytes:

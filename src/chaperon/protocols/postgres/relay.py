@@ -91,9 +91,15 @@ class Relay:
     """Relays one authenticated session. `permit` is the one of its connect."""
 
     def __init__(
-        self, permit: Permit, generation: Generation, inspection_limit: int, cancel: bytes
+        self,
+        permit: Permit,
+        generation: Generation,
+        inspection_limit: int,
+        cancel: DialCancel,
+        replication: bool = False,
     ) -> None:
         self._permit = permit
+        self._replication = replication
         self._limit = inspection_limit
         self._cancel = cancel
         self._front = frontend_codec(inspection_limit)
@@ -223,14 +229,19 @@ class Relay:
         return _Do.DROP
 
     def _decide(
-        self, verb: str, text: bytes, plan: Plan | None, known: bool, values: tuple[bytes | None, ...] = ()
+        self,
+        verb: str,
+        text: bytes,
+        plan: Plan | None,
+        known: bool,
+        values: tuple[bytes | None, ...] = (),
     ) -> Decision | None:
         """The decision on the statement at hand, or None when it has to be waited for."""
         if self._answer is not None:
             answer, self._answer = self._answer, None
             return answer
         gate = self._gate
-        if gate.naming is None and not self._probe_failed and not self._sent:
+        if gate.naming is None and not (self._probe_failed or self._sent or self._replication):
             if self._replies.queue:
                 self._wait = _Wait.SERVER
                 return None
@@ -238,7 +249,9 @@ class Relay:
                 self._ask_names()
                 return None
         statements, portals = self._names.plans()
-        context = StatementContext(gate.naming, statements, portals, self._ddl_open, plan, known)
+        context = StatementContext(
+            gate.naming, statements, portals, self._ddl_open, plan, known, self._replication
+        )
         self._ticket += 1
         self._wait = _Wait.DECISION
         self._asked = text
@@ -246,7 +259,7 @@ class Relay:
             decoded = text.decode()
         except UnicodeDecodeError:
             decoded = text.decode("utf-8", "backslashreplace")
-            context = StatementContext(None, statements, portals, self._ddl_open, None, False)
+            context = StatementContext(None, statements, portals, known=False)
         self._flush(self._segment_end())
         self._out.append(Decide(self._ticket, Operation(verb, decoded, values, context)))
         return None
@@ -505,7 +518,9 @@ class Relay:
         if too_big is not None:
             return self._refuse(too_big, start, end, extended=False)
         oid = int32(data, start + HEADER) if end - start >= HEADER + 4 else 0
-        decision = self._decide("function_call", f"-- FunctionCall of function {oid}".encode(), None, False)
+        decision = self._decide(
+            "function_call", f"-- FunctionCall of function {oid}".encode(), None, False
+        )
         if decision is None:
             return _Do.WAIT
         if isinstance(decision, Denial):
@@ -576,7 +591,7 @@ class Relay:
         if not queue or queue[0].probe is not None or self._cancelling:
             return [Note({"event": "cancel", "outcome": "nothing to cancel"})]
         self._cancelling = True
-        return [Note({"event": "cancel", "outcome": "sent"}), DialCancel(self._cancel)]
+        return [Note({"event": "cancel", "outcome": "sent"}), self._cancel]
 
     def cancel_delivered(self) -> list[Command]:
         """The target has seen the cancel: what was held back may go."""

@@ -203,9 +203,7 @@ class Replies:
         self._keep_rest = keep
         return keep
 
-    def _error(
-        self, head: Expect, data: bytes, start: int, end: int
-    ) -> tuple[bool, bytes | None]:
+    def _error(self, head: Expect, data: bytes, start: int, end: int) -> tuple[bool, bytes | None]:
         queue = self.queue
         if head.probe is not None:
             head.probe.clear()

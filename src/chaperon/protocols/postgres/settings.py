@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from chaperon.protocols.postgres.gate import Generation
@@ -30,7 +30,6 @@ class Settings:
     """
 
     targets: Callable[[str], Target | None]
-    resources: Mapping[str, object]
     certificate: bytes | None
     allow_cleartext: bool
     random: Callable[[int], bytes]

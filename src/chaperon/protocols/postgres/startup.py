@@ -95,7 +95,8 @@ def read_packet(data: bytes) -> tuple[Packet, int] | None:
         return CancelPacket(data[8:size]), size
     if code >> 16 != 3:
         raise ProtocolViolation(
-            Side.DOWNSTREAM, f"unsupported protocol {code >> 16}.{code & 0xFFFF}; 3.0 to 3.2 are spoken"
+            Side.DOWNSTREAM,
+            f"unsupported protocol {code >> 16}.{code & 0xFFFF}; 3.0 to 3.2 are spoken",
         )
     return _startup(code & 0xFFFF, data[8:size]), size
 

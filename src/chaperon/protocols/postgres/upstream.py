@@ -55,6 +55,7 @@ class Login:
         self._codec = backend_codec()
         self._sasl: ClientExchange | None = None
         self._certificate: bytes | None = None
+        self._proven = False
         self.result = Ready()
 
     @property
@@ -95,9 +96,7 @@ class Login:
         if data == b"N":
             if self._target.tls == "prefer":
                 return self._say_hello()
-            raise UpstreamUnavailable(
-                f"the target offers no TLS, and tls is {self._target.tls!r}"
-            )
+            raise UpstreamUnavailable(f"the target offers no TLS, and tls is {self._target.tls!r}")
         raise ProtocolViolation(Side.UPSTREAM, "the answer to SSLRequest is neither S nor N")
 
     def _say_hello(self) -> list[Command]:
@@ -141,6 +140,8 @@ class Login:
             raise ProtocolViolation(Side.UPSTREAM, "an Authentication message is too short")
         kind, body = messages.int32(payload, 0), payload[4:]
         if kind == _OK:
+            if self._sasl is not None and not self._proven:
+                raise ProtocolViolation(Side.UPSTREAM, "SCRAM ended without the server's proof")
             self._state = _State.PARAMETERS
             return []
         password = self._target.password
@@ -151,7 +152,9 @@ class Login:
         if kind == _MD5 and len(body) == 4:
             # Manual, "AuthenticationMD5Password": md5(md5(password || user) || salt).
             user = self._target.user.encode()
-            inner = hashlib.md5(password.reveal().encode() + user, usedforsecurity=False).hexdigest()
+            inner = hashlib.md5(
+                password.reveal().encode() + user, usedforsecurity=False
+            ).hexdigest()
             outer = hashlib.md5(inner.encode() + body, usedforsecurity=False).hexdigest()
             return [self._password(b"md5" + outer.encode() + b"\0")]
         if kind == _SASL:
@@ -162,6 +165,7 @@ class Login:
             return [self._password(self._sasl.final(body))]
         if kind == _SASL_FINAL and self._sasl is not None:
             self._sasl.verify(body)
+            self._proven = True
             return []
         raise UpstreamUnavailable(
             f"the target asks for an authentication (code {kind}) that Chaperon does not speak"

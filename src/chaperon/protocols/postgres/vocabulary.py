@@ -22,7 +22,7 @@ _PHRASES: Final = {
     ask.CONFIGURE: "change the role or protected settings on",
     ask.TRANSACTION: "control transactions on",
     ask.EXECUTE: "run programs or use server files on",
-    ask.UNKNOWN: "run on",
+    ask.UNKNOWN: "run what could not be understood on",
 }
 _WITH_CONNECT: Final = frozenset((ask.SESSION, ask.TRANSACTION))
 """Whoever may connect may BEGIN, SET statement_timeout and COMMIT: without these a session is of no

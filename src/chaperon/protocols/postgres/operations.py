@@ -1,0 +1,197 @@
+"""From an operation of this protocol to the question that policy is asked.
+
+Invariant: a question names everything that running the operation may do, as far as it is known; what
+is not known makes it ask for `sql.unknown`. Statements that EXECUTE, FETCH or bind others count as
+what they run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from chaperon.facts.ask import CONFIGURE, UNKNOWN
+from chaperon.facts.catalog import Catalog
+from chaperon.facts.model import Effect, RawFacts, SqlFacts
+from chaperon.facts.names import Naming, resolve
+from chaperon.facts.sql import read_statement
+from chaperon.policy.model import Question
+from chaperon.protocols.postgres.catalog import effective_path
+from chaperon.protocols.postgres.plan import Plan, StatementContext
+from chaperon.wire.ask import Ask
+from chaperon.wire.operation import Operation
+from chaperon.wire.principal import Principal
+
+_CONNECT = "connect"
+_HARMLESS = frozenset(
+    (
+        "application_name",
+        "client_encoding",
+        "client_min_messages",
+        "datestyle",
+        "default_transaction_isolation",
+        "default_transaction_read_only",
+        "extra_float_digits",
+        "geqo",
+        "idle_in_transaction_session_timeout",
+        "intervalstyle",
+        "jit",
+        "lock_timeout",
+        "search_path",
+        "statement_timeout",
+        "timezone",
+    )
+)
+"""Settings that a startup packet may carry without more than `connect`. What they do to the meaning
+of names is not taken from here but asked of the server."""
+
+_NOT_INSPECTED = "the text is not known to the gateway"
+
+
+def raw_facts(operation: Operation) -> RawFacts:
+    """What the operation's text or the statement it names does, names unresolved."""
+    context = _context(operation)
+    if context.plan is not None:
+        return context.plan.raw
+    if not context.known:
+        return RawFacts(reasons=(f"{operation.verb}: {_NOT_INSPECTED}.",))
+    if context.replication:
+        return RawFacts(reasons=("a replication connection speaks another language than SQL.",))
+    return read_statement(operation.text)
+
+
+def needs_catalog(operation: Operation) -> bool:
+    """Whether names have to be resolved for this."""
+    return operation.verb != _CONNECT
+
+
+def connect_question(principal: Principal, resource: str, protocol: str, operation: Operation) -> Question:
+    """May this principal open a session here, with these startup parameters?"""
+    context = _context(operation)
+    asks = [Ask("connect")]
+    reasons: list[str] = []
+    if context.replication:
+        asks.append(Ask(UNKNOWN))
+        reasons.append("the startup packet asks for replication.")
+    for setting in filter(None, operation.text.split("\0")):
+        name, _, value = setting.partition("=")
+        for changed in _options(value) if name == "options" else (name.lower(),):
+            if changed not in _HARMLESS and not (changed == "replication" and not context.replication):
+                asks.append(Ask(CONFIGURE))
+                reasons.append(f"the startup packet sets {changed!r}.")
+    return Question(
+        principal=principal,
+        resource=resource,
+        protocol=protocol,
+        asks=tuple(dict.fromkeys(asks)),
+        statement=None,
+        evidence={"reasons": reasons} if reasons else {},
+    )
+
+
+def statement_question(
+    principal: Principal,
+    resource: str,
+    protocol: str,
+    operation: Operation,
+    raw: RawFacts,
+    catalog: Catalog,
+) -> Question:
+    """What policy is asked about a statement."""
+    context = _context(operation)
+    naming = session_naming(context, catalog)
+    plan = make_plan(raw, naming, context.statements, context.portals)
+    facts = plan.facts
+    return Question(
+        principal=principal,
+        resource=resource,
+        protocol=protocol,
+        asks=facts.asks(),
+        statement=facts.context(),
+        evidence={"reasons": list(facts.reasons)} if facts.reasons else {},
+        statement_facts=plan,
+    )
+
+
+def session_naming(context: StatementContext, catalog: Catalog) -> Naming:
+    """The resolver's view of a session. Without the server's word nothing resolves."""
+    names = context.naming
+    if names is None:
+        return Naming(catalog, None, "", temp=None, faithful=False, stale=context.ddl_open)
+    path = effective_path(names.setting, names.role, catalog, names.temp != frozenset())
+    return Naming(
+        catalog, path, names.role, temp=names.temp, faithful=names.faithful, stale=context.ddl_open
+    )
+
+
+def make_plan(
+    raw: RawFacts, naming: Naming, statements: dict[bytes, Plan], portals: dict[bytes, Plan]
+) -> Plan:
+    """Resolve `raw`, and unite it with the statements that it runs by name."""
+    facts = resolve(raw, naming)
+    own = {
+        p.name: make_plan(p.statement, naming, statements, portals) for p in facts.prepares
+    }
+    cursors = [
+        (c.name, make_plan(c.query, naming, statements, portals), c.hold) for c in facts.declares
+    ]
+    opened = {name: plan for name, plan, _ in cursors}
+    indirect = False
+    for name in facts.executes:
+        indirect = True
+        facts = _united(facts, own.get(name) or statements.get(name.encode()), naming)
+    for name in facts.fetches:
+        indirect = True
+        facts = _united(facts, opened.get(name) or portals.get(name.encode()), naming)
+    effects = facts.effects
+    plain = not (effects or facts.prepares or facts.declares or facts.deallocates)
+    return Plan(
+        raw=raw,
+        facts=facts,
+        plain=plain,
+        cacheable=not indirect,
+        by_template=not facts.literal_dependent,
+        settings=bool(effects & Effect.SETTINGS),
+        temp=bool(effects & Effect.TEMP),
+        ddl=bool(effects & Effect.DDL),
+        txn=bool(effects & Effect.TXN),
+        defines=tuple(own.items()),
+        drops=facts.deallocates,
+        opens=tuple(cursors),
+        secrets=facts.secrets,
+    )
+
+
+def _united(facts: SqlFacts, named: Plan | None, naming: Naming) -> SqlFacts:
+    """`facts` with what `named` does now: names may mean something else than when it was prepared."""
+    if named is None:
+        reason = "it runs a prepared statement or cursor that this session did not see defined."
+        return replace(facts, unknown=True, reasons=(*facts.reasons, reason))
+    return facts.merged(replace(resolve(named.raw, naming), prepares=(), declares=()))
+
+
+def _context(operation: Operation) -> StatementContext:
+    if not isinstance(operation.context, StatementContext):
+        raise TypeError("an operation of another protocol")
+    return operation.context
+
+
+def _options(value: str) -> list[str]:
+    """Names that the startup parameter `options` sets; anything but `-c name=value` is named whole.
+
+    Source: PostgreSQL 18 manual, "StartupMessage": command-line arguments, backslash escapes.
+    """
+    words = value.replace("\\ ", "_").split()
+    names: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if word == "-c":
+            setting = next(rest, "")
+        elif word.startswith("-c"):
+            setting = word[2:]
+        elif word.startswith("--"):
+            setting = word[2:]
+        else:
+            names.append(word)
+            continue
+        names.append(setting.partition("=")[0].lower().replace("-", "_"))
+    return names

@@ -1,0 +1,17 @@
+"""PostgreSQL as the registry sees it."""
+
+from __future__ import annotations
+
+from chaperon.protocols.base import ProtocolSpec
+from chaperon.protocols.postgres.agent import ALPN
+from chaperon.protocols.postgres.service import NAME, PostgresService
+from chaperon.protocols.postgres.transcript import Transcript
+from chaperon.protocols.postgres.vocabulary import SQL
+
+POSTGRES = ProtocolSpec(
+    name=NAME,
+    alpn=ALPN,
+    vocabulary=SQL,
+    service=PostgresService,
+    transcript=Transcript,
+)

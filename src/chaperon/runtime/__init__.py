@@ -1,0 +1,1 @@
+"""The only code that touches a socket: listener, driver, dialling, supervisor."""

@@ -1,0 +1,63 @@
+"""Reaches a target: the connection of a session, and the short one that carries a cancel request."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+
+from chaperon.config import UpstreamConfig
+from chaperon.wire.commands import DialCancel
+
+CONNECT_SECONDS = 10.0
+_CANCEL_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where a resource's target is. `tls` is None where the configuration disables it."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+
+
+def make_upstream(config: UpstreamConfig) -> Upstream:
+    """From the configuration; raises OSError or ssl.SSLError for unusable certificate files."""
+    return Upstream(config.host, config.port, _context(config))
+
+
+def _context(config: UpstreamConfig) -> ssl.SSLContext | None:
+    """libpq's meanings: `require` encrypts, `verify-ca` checks the chain, `verify-full` the name."""
+    if config.tls == "disable":
+        return None
+    context = ssl.create_default_context(cafile=str(config.ca) if config.ca else None)
+    context.check_hostname = config.tls == "verify-full"
+    if config.tls in ("prefer", "require"):
+        context.verify_mode = ssl.CERT_NONE
+    if config.certificate is not None:
+        context.load_cert_chain(str(config.certificate), str(config.key))
+    return context
+
+
+async def deliver_cancel(upstream: Upstream, tls: bool, command: DialCancel) -> str:
+    """Send a cancel request and wait until the target closes; returns what happened, for the log."""
+    writer: asyncio.StreamWriter | None = None
+    try:
+        async with asyncio.timeout(_CANCEL_SECONDS):
+            reader, writer = await asyncio.open_connection(upstream.host, upstream.port)
+            if tls and upstream.tls is not None and command.preface:
+                writer.write(command.preface)
+                if await reader.readexactly(len(command.accepted)) != command.accepted:
+                    return "the target did not accept TLS for the cancel request"
+                await writer.start_tls(upstream.tls, server_hostname=upstream.host)
+            writer.write(command.data)
+            await writer.drain()
+            while await reader.read(1024):
+                pass
+            return "delivered"
+    except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+        return f"not delivered: {error or type(error).__name__}"
+    finally:
+        if writer is not None:
+            writer.close()

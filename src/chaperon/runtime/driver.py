@@ -1,0 +1,465 @@
+"""The driver: reads sockets, hands events to a session, carries out its commands in order.
+
+Invariant (promise 1): `Forward` and `Reply` are recorded here before they are written. When that
+fails, or anything else does, the conversation ends; nothing fails open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, assert_never
+
+from chaperon.runtime.dial import CONNECT_SECONDS, deliver_cancel
+from chaperon.runtime.pump import Outlet
+from chaperon.wire import commands as c
+from chaperon.wire import events as e
+from chaperon.wire.errors import ProtocolViolation, RecordingFailed, Side
+from chaperon.wire.operation import Operation
+from chaperon.wire.session import Session
+
+if TYPE_CHECKING:
+    from chaperon.recording.recorder import Recorder
+    from chaperon.runtime.environment import Environment
+
+log = logging.getLogger("chaperon.session")
+
+_HANDSHAKE_SECONDS = 60.0
+
+
+class _Peer(asyncio.Protocol):
+    """The event loop's view of one side; everything goes to the conversation."""
+
+    def __init__(self, conversation: Conversation, side: Side) -> None:
+        self._conversation = conversation
+        self._side = side
+        self._receive = (
+            conversation.from_downstream
+            if side is Side.DOWNSTREAM
+            else conversation.from_upstream
+        )
+
+    def data_received(self, data: bytes) -> None:
+        self._receive(data)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._conversation.connected(self._side, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._conversation.lost(self._side)
+
+    def pause_writing(self) -> None:
+        self._conversation.full(self._side)
+
+    def resume_writing(self) -> None:
+        self._conversation.empty(self._side)
+
+
+class Conversation:
+    """One agent's connection, with the target's once it is dialled."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        session: Session,
+        peer: str,
+        loopback: bool,
+        direct_tls: bool,
+    ) -> None:
+        self._env = environment
+        self._session = session
+        self._loopback = loopback
+        self._direct_tls = direct_tls
+        self._down = Outlet()
+        self._up = Outlet()
+        self._recorder: Recorder | None = None
+        self._upgrading: set[Side] = set()
+        self._early: deque[tuple[Side, bytes]] = deque()
+        self._upstream_tls = False
+        self._cancel_keys: list[bytes] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+        self._finished = False
+        self._opened: c.Open | None = None
+        self._pending: deque[tuple[int, Outlet, bytes | memoryview]] = deque()
+        self._pending_size = 0
+        self._timeout = environment.loop.call_later(_HANDSHAKE_SECONDS, self._too_slow)
+        self.peer = peer
+        self.protocol = environment.protocol
+        self.started_ns = time.time_ns()
+        self.id = ""
+
+    @property
+    def principal(self) -> str:
+        return self._opened.principal.name if self._opened else ""
+
+    @property
+    def resource(self) -> str:
+        return self._opened.resource if self._opened else ""
+
+    @property
+    def token_id(self) -> str:
+        return self._opened.meta.get("token", "") if self._opened else ""
+
+    def protocol_for(self, side: Side) -> asyncio.Protocol:
+        """The callbacks for one side's transport."""
+        return _Peer(self, side)
+
+    # What the event loop says.
+
+    def connected(self, side: Side, transport: asyncio.BaseTransport) -> None:
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError("a stream transport is needed")
+        if side is Side.DOWNSTREAM:
+            if self._down.transport is None:
+                self._env.directory.open_connections += 1
+                self._down.transport = transport
+                tls = tls_info(transport, peer=False) if self._direct_tls else None
+                self._handle(e.Connected(self.peer, self._loopback, tls))
+        else:
+            self._up.transport = transport
+
+    def from_downstream(self, data: bytes) -> None:
+        if self._upgrading:
+            self._early.append((Side.DOWNSTREAM, data))
+            return
+        self._handle(e.DownstreamData(data))
+
+    def from_upstream(self, data: bytes) -> None:
+        if self._upgrading:
+            self._early.append((Side.UPSTREAM, data))
+            return
+        self._handle(e.UpstreamData(data))
+
+    def lost(self, side: Side) -> None:
+        outlet = self._down if side is Side.DOWNSTREAM else self._up
+        outlet.lost = True
+        self._handle(e.DownstreamClosed() if side is Side.DOWNSTREAM else e.UpstreamClosed())
+        if side is Side.DOWNSTREAM:
+            self._finish("the agent closed the connection")
+
+    def full(self, side: Side) -> None:
+        """A write buffer is full: the other side waits."""
+        (self._up if side is Side.DOWNSTREAM else self._down).pause("peer")
+
+    def empty(self, side: Side) -> None:
+        (self._up if side is Side.DOWNSTREAM else self._down).resume("peer")
+
+    # What others say.
+
+    def deliver(self, event: e.CancelRequested) -> None:
+        self._handle(event)
+
+    def kill(self, reason: str) -> None:
+        """End the session now: the agent is told, sockets are closed."""
+        if self._finished:
+            return
+        self._handle(e.Killed(reason))
+        self._abort()
+
+    def recording_failed(self, reason: str) -> None:
+        """The disk refused a frame that was already forwarded; nothing more may follow."""
+        self._fail_recording(RecordingFailed(reason))
+
+    # Carrying out.
+
+    def _handle(self, event: e.Event) -> None:
+        if self._finished:
+            return
+        try:
+            self._run(self._session.handle(event))
+        except ProtocolViolation as violation:
+            log.warning("%s: %s", self.peer, violation)
+            self._last_words(lambda: self._session.violation(violation))
+        except RecordingFailed as failure:
+            self._fail_recording(failure)
+        except Exception:
+            log.exception("%s: the session failed", self.peer)
+            self._last_words(lambda: self._session.handle(e.Killed("an internal error")))
+
+    def _last_words(self, words: Callable[[], Sequence[c.Command]]) -> None:
+        try:
+            self._run(words())
+        except RecordingFailed as failure:
+            self._fail_recording(failure)
+        except Exception:
+            log.exception("%s: the session failed while ending", self.peer)
+        self._finish("error")
+
+    def _fail_recording(self, failure: RecordingFailed) -> None:
+        if self._finished:
+            return
+        log.error("%s: recording failed: %s", self.peer, failure)
+        try:
+            for command in self._session.handle(e.Killed("its recording failed")):
+                # The gateway's own last words; nothing of the conversation passes any more.
+                if type(command) is c.Reply and not self._down.lost:
+                    self._down.write(command.data)
+        except Exception:
+            log.exception("%s: the session failed while ending", self.peer)
+        self._finish("recording failed")
+
+    def _run(self, commands: Sequence[c.Command]) -> None:
+        for command in commands:
+            if isinstance(command, c.Forward):
+                self._forward(command)
+            elif isinstance(command, c.Reply):
+                self._reply(command)
+            else:
+                self._rarely(command)
+
+    def _forward(self, command: c.Forward) -> None:
+        _, data, marks, recorded, direction = command
+        if recorded != b"":
+            recorder = self._recorder
+            if recorder is None:
+                raise RecordingFailed("the recording is not open")
+            recorder.forward(marks, data if recorded is None else recorded, direction)
+        self._write(self._up, data)
+
+    def _reply(self, command: c.Reply) -> None:
+        data, recorded = command
+        if recorded != b"":
+            recorder = self._recorder
+            if recorder is None:
+                raise RecordingFailed("the recording is not open")
+            recorder.reply(data if recorded is None else recorded)
+        self._write(self._down, data)
+
+    def _write(self, outlet: Outlet, data: bytes | memoryview) -> None:
+        if self._env.fsync and self._recorder is not None:
+            self._write_when_durable(outlet, data)
+        else:
+            outlet.write(data)
+
+    def _write_when_durable(self, outlet: Outlet, data: bytes | memoryview) -> None:
+        recorder = self._recorder
+        if recorder is None:
+            raise RecordingFailed("the recording is not open")
+        offset = recorder.offset
+        if not self._pending and recorder.synced >= offset:
+            outlet.write(data)
+            return
+        self._pending.append((offset, outlet, data))
+        self._pending_size += len(data)
+        if self._pending_size > _PENDING:
+            self._down.pause("barrier")
+            self._up.pause("barrier")
+        loop = self._env.loop
+        self._env.recordings.await_durable(
+            recorder, offset, lambda error: loop.call_soon_threadsafe(self._durable, error)
+        )
+
+    def _durable(self, error: RecordingFailed | None) -> None:
+        if error is not None:
+            self._pending.clear()
+            self.recording_failed(str(error))
+            return
+        recorder = self._recorder
+        synced = recorder.synced if recorder is not None else 0
+        while self._pending and self._pending[0][0] <= synced:
+            _, outlet, data = self._pending.popleft()
+            self._pending_size -= len(data)
+            outlet.write(data)
+        if self._pending_size <= _PENDING:
+            self._down.resume("barrier")
+            self._up.resume("barrier")
+        if self._closing and not self._pending:
+            self._close_transports()
+
+    def _rarely(self, command: c.RareCommand) -> None:
+        match command:
+            case c.Record(direction, data, marks):
+                self._recording().record(direction, data, marks)
+            case c.Decide(ticket, operation):
+                self._decide(ticket, operation)
+            case c.Open():
+                self._open(command)
+            case c.Authenticate(claim):
+                self._handle(e.Authenticated(self._env.authenticate(claim)))
+            case c.Dial(resource):
+                self._start(self._dial(resource))
+            case c.StartTls(side):
+                self._upgrading.add(side)
+                outlet = self._down if side is Side.DOWNSTREAM else self._up
+                outlet.pause("tls")
+                self._start(self._start_tls(side))
+            case c.RegisterCancel(key):
+                self._cancel_keys.append(key)
+                self._env.directory.by_cancel[key] = self
+            case c.RouteCancel(key):
+                target = self._env.directory.by_cancel.get(key)
+                if target is not None:
+                    target.deliver(e.CancelRequested())
+            case c.DialCancel():
+                self._start(self._cancel(command))
+            case c.Note(fields):
+                if self._recorder is not None:
+                    details = dict(fields)
+                    self._recorder.event(details.pop("event"), details)
+            case c.Invalidate():
+                self._env.service.invalidate(self.resource)
+            case c.Hold(side):
+                (self._down if side is Side.DOWNSTREAM else self._up).pause("session")
+            case c.Resume(side):
+                (self._down if side is Side.DOWNSTREAM else self._up).resume("session")
+            case c.Close(reason):
+                self._finish(reason)
+            case _:
+                assert_never(command)
+
+    def _recording(self) -> Recorder:
+        if self._recorder is None:
+            raise RecordingFailed("the recording is not open")
+        return self._recorder
+
+    def _open(self, command: c.Open) -> None:
+        meta = {"protocol": self.protocol, "peer": self.peer, **self._env.meta(command)}
+        loop = self._env.loop
+        self._recorder = self._env.recordings.open(
+            meta, lambda reason: loop.call_soon_threadsafe(self.recording_failed, reason)
+        )
+        self.id = self._recorder.session
+        self._opened = command
+        self._timeout.cancel()
+        self._env.directory.live[self.id] = self
+
+    def _decide(self, ticket: int, operation: Operation) -> None:
+        opened = self._opened
+        if opened is None:
+            raise RecordingFailed("a decision before the recording is open")
+        decision = self._env.now(opened.principal, opened.resource, operation)
+        if decision is not None:
+            self._handle(e.Decided(ticket, decision))
+        else:
+            self._start(self._decide_later(ticket, operation))
+
+    async def _decide_later(self, ticket: int, operation: Operation) -> None:
+        opened = self._opened
+        if opened is not None:
+            decision = await self._env.later(opened.principal, opened.resource, operation)
+            self._handle(e.Decided(ticket, decision))
+
+    async def _dial(self, resource: str) -> None:
+        upstream = self._env.upstream(resource)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._env.loop.create_connection(
+                    lambda: self.protocol_for(Side.UPSTREAM), upstream.host, upstream.port
+                )
+        except (OSError, TimeoutError) as error:
+            reason = str(error) or f"no answer within {CONNECT_SECONDS:.0f} s"
+            self._handle(e.DialFailed(f"{upstream.host}:{upstream.port}: {reason}"))
+            return
+        if self._finished:
+            self._up.abort()
+            return
+        self._handle(e.Dialled())
+
+    async def _start_tls(self, side: Side) -> None:
+        downstream = side is Side.DOWNSTREAM
+        outlet = self._down if downstream else self._up
+        upstream = self._env.upstream(self.resource) if not downstream else None
+        context = self._env.tls if upstream is None else upstream.tls
+        transport = outlet.transport
+        if context is None or transport is None:
+            self._finish("TLS is not configured")
+            return
+        try:
+            upgraded = await self._env.loop.start_tls(
+                transport,
+                transport.get_protocol(),
+                context,
+                server_side=downstream,
+                server_hostname=None if upstream is None else upstream.host,
+            )
+        except (OSError, ssl.SSLError, TimeoutError) as error:
+            if downstream:
+                self._finish(f"TLS with the agent failed: {error}")
+            else:
+                self._upgrading.discard(side)
+                self._handle(e.DialFailed(f"TLS with the target failed: {error}"))
+            return
+        if upgraded is None or self._finished:
+            self._finish("the connection closed during TLS")
+            return
+        outlet.upgraded(upgraded)
+        self._upstream_tls = self._upstream_tls or not downstream
+        self._upgrading.discard(side)
+        self._handle(e.TlsStarted(side, tls_info(upgraded, peer=not downstream)))
+        while self._early and not self._upgrading:
+            early, data = self._early.popleft()
+            self._handle(e.DownstreamData(data) if early is Side.DOWNSTREAM else e.UpstreamData(data))
+
+    async def _cancel(self, command: c.DialCancel) -> None:
+        upstream = self._env.upstream(self.resource)
+        outcome = await deliver_cancel(upstream, self._upstream_tls, command)
+        if outcome != "delivered":
+            log.warning("%s: cancel request %s", self.peer, outcome)
+        self._handle(e.CancelDelivered())
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = self._env.loop.create_task(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except Exception:
+            log.exception("%s: the session failed", self.peer)
+            self._finish("an internal error")
+
+    # The end.
+
+    def _too_slow(self) -> None:
+        if self._opened is None:
+            self._finish("the handshake took too long")
+
+    def _finish(self, reason: str) -> None:
+        """End once: close what is open behind what was written, close the recording."""
+        if self._finished:
+            return
+        self._finished = True
+        self._closing = True
+        self._timeout.cancel()
+        directory = self._env.directory
+        directory.live.pop(self.id, None)
+        directory.open_connections -= 1
+        for key in self._cancel_keys:
+            directory.by_cancel.pop(key, None)
+        if not self._pending:
+            self._close_transports()
+        recorder = self._recorder
+        if recorder is not None:
+            self._env.recordings.close(recorder, reason)
+        self._durable(None)
+        log.info("session ended peer=%s id=%s reason=%s", self.peer, self.id, reason)
+
+    def _close_transports(self) -> None:
+        self._down.close()
+        self._up.close()
+
+    def _abort(self) -> None:
+        self._finish("killed")
+        self._up.abort()
+
+
+_PENDING = 1024 * 1024
+
+
+def tls_info(transport: asyncio.Transport, peer: bool) -> e.TlsInfo:
+    """Facts of a finished handshake; with `peer`, the certificate of the other side in DER."""
+    found = transport.get_extra_info("ssl_object")
+    certificate = found.getpeercert(binary_form=True) if peer else None
+    cipher = found.cipher()
+    return e.TlsInfo(
+        version=found.version() or "",
+        cipher=cipher[0] if cipher else "",
+        alpn=found.selected_alpn_protocol(),
+        certificate=certificate,
+    )

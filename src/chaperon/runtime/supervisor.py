@@ -1,0 +1,241 @@
+"""`chaperon serve`: builds the gateway from its configuration, runs it, takes it down in order.
+
+Order of start: folder and recordings (recovery), store and policy, control socket, listeners. Order
+of the end is the reverse, so that no session outlives what records it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource as limits
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import uvloop
+
+from chaperon import __version__
+from chaperon.config import Config, load_config
+from chaperon.datafolder import open_data_folder
+from chaperon.identity.authenticate import Authenticator
+from chaperon.identity.mock_key import mock_key
+from chaperon.policy.model import Json
+from chaperon.policy.reload import PolicyHolder
+from chaperon.protocols.base import Service
+from chaperon.protocols.registry import REGISTRY
+from chaperon.recording.service import RecordingService
+from chaperon.runtime.dial import Upstream, make_upstream
+from chaperon.runtime.environment import Directory, Environment, Live
+from chaperon.runtime.listener import Listener, server_tls
+from chaperon.store.store import Store
+from chaperon.wire.commands import Open
+from chaperon.wire.errors import ConfigError
+from chaperon.wire.operation import Operation
+from chaperon.wire.permit import Decision
+from chaperon.wire.principal import Principal
+
+log = logging.getLogger("chaperon")
+
+_TICK_SECONDS = 1.0
+_DRAIN_SECONDS = 5.0
+
+
+class Control(Protocol):
+    """The control server as the supervisor sees it."""
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
+class Gateway:
+    """A running gateway. Has the shape of `chaperon.api.context.ControlContext`."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        open_data_folder(config.data)
+        self.store = Store.open(config.data)
+        self._policies = PolicyHolder(config, [spec.vocabulary for spec in REGISTRY.values()])
+        self._recordings = RecordingService(config.data, config.recording.reserve)
+        self._authenticator = Authenticator(
+            config.principals(), self.store.find_token, mock_key(config.data)
+        )
+        self._upstreams: dict[str, Upstream] = {}
+        self._services: dict[str, Service] = {}
+        self._listeners: list[Listener] = []
+        self._directory = Directory()
+        self._indexer: subprocess.Popen[bytes] | None = None
+        self._started_ns = time.time_ns()
+
+    async def start(self) -> None:
+        """Raises ConfigError with what cannot be had."""
+        loop = asyncio.get_running_loop()
+        for recovered in self._recordings.start():
+            log.warning("recovered recording %s", recovered)
+        self._policies.load()
+        for name, config in self.config.resources.items():
+            try:
+                self._upstreams[name] = make_upstream(config.upstream)
+            except OSError as error:
+                raise ConfigError(
+                    f"resources.{name}.upstream: a certificate or key cannot be used: {error}. "
+                    "Files must be PEM and readable by the user that runs the gateway."
+                ) from error
+        for name, spec in REGISTRY.items():
+            resources = {n: r for n, r in self.config.resources.items() if r.protocol == name}
+            self._services[name] = spec.service(resources, secrets.token_bytes)
+        for config_ in self.config.listeners:
+            spec = REGISTRY[config_.protocol]
+            service = self._services[spec.name]
+            decider = _Decider(service, self._policies)
+            environment = Environment(
+                loop=loop,
+                service=service,
+                protocol=spec.name,
+                tls=server_tls(config_.tls, spec.alpn) if config_.tls else None,
+                authenticate=self._authenticator.authenticate,
+                now=decider.now,
+                later=decider.later,
+                upstream=self._upstreams.__getitem__,
+                meta=self._meta,
+                recordings=self._recordings,
+                fsync=self.config.recording.barrier == "fsync",
+                directory=self._directory,
+            )
+            listener = Listener(config_, environment)
+            listener.start()
+            self._listeners.append(listener)
+        self._start_indexer()
+
+    def _meta(self, opened: Open) -> dict[str, Json]:
+        principal = opened.principal
+        return {
+            "principal": principal.name,
+            "kind": principal.kind.value,
+            "groups": sorted(principal.groups),
+            "resource": opened.resource,
+            "policy_hash": self._policies.current.version,
+            "gateway": __version__,
+            **opened.meta,
+        }
+
+    def _start_indexer(self) -> None:
+        # A process of its own at the lowest priority: the index may lag, the data path may not.
+        command = [sys.executable, "-m", "chaperon.runtime.indexer", str(self.config.data)]
+        self._indexer = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Look after things once a second until `stopping`."""
+        while not stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), _TICK_SECONDS)
+            if self._policies.poll():
+                for service in self._services.values():
+                    service.policy_changed()
+            if self._indexer is not None and self._indexer.poll() is not None:
+                log.error("the indexer ended (status %s); starting it again", self._indexer.returncode)
+                self._start_indexer()
+
+    async def stop(self) -> None:
+        """End all sessions, then what served them."""
+        for listener in self._listeners:
+            listener.stop()
+        for live in list(self._directory.live.values()):
+            live.kill("the gateway is shutting down")
+        deadline = time.monotonic() + _DRAIN_SECONDS
+        while self._directory.open_connections > 0 and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        for service in self._services.values():
+            await service.close()
+        await asyncio.to_thread(self._recordings.stop)
+        if self._indexer is not None:
+            self._indexer.terminate()
+            await asyncio.to_thread(self._indexer.wait)
+
+    # What the control server asks.
+
+    def status(self) -> Mapping[str, Json]:
+        space = self._recordings.space()
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "started_ns": self._started_ns,
+            "listeners": [listener.address for listener in self._listeners],
+            "sessions": len(self._directory.live),
+            "free_bytes": space.free,
+            "reserve_bytes": space.reserve,
+            "sync_lag_seconds": self._recordings.sync_lag,
+        }
+
+    def live_sessions(self) -> Sequence[Live]:
+        return list(self._directory.live.values())
+
+    async def kill(self, session_id: str, reason: str) -> bool:
+        live = self._directory.live.get(session_id)
+        if live is None:
+            return False
+        live.kill(reason)
+        return True
+
+    def policy_status(self) -> Mapping[str, Json]:
+        return self._policies.status()
+
+
+class _Decider:
+    """Asks the protocol for the question and policy for the answer."""
+
+    def __init__(self, service: Service, policies: PolicyHolder) -> None:
+        self._service = service
+        self._policies = policies
+
+    def now(self, principal: Principal, resource: str, operation: Operation) -> Decision | None:
+        question = self._service.question_now(principal, resource, operation)
+        return None if question is None else self._policies.current.decide(question)
+
+    async def later(self, principal: Principal, resource: str, operation: Operation) -> Decision:
+        question = await self._service.question(principal, resource, operation)
+        return self._policies.current.decide(question)
+
+
+def serve(path: Path, control: Callable[[Gateway], Control]) -> int:
+    """Run the gateway of the configuration file `path` until SIGTERM or SIGINT; the exit code.
+
+    `control` makes its control server. Raises ConfigError.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    config = load_config(path, REGISTRY)
+    _raise_descriptor_limit()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(config, control))
+    return 0
+
+
+async def _serve(config: Config, control: Callable[[Gateway], Control]) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    gateway = Gateway(config)
+    server = control(gateway)
+    try:
+        await gateway.start()
+        await server.start()
+        log.info("ready on %s", ", ".join(listener.address for listener in gateway._listeners))
+        await gateway.run(stopping)
+    finally:
+        await server.stop()
+        await gateway.stop()
+
+
+def _raise_descriptor_limit() -> None:
+    """Each session takes three descriptors; the soft limit is often 1,024."""
+    _, hard = limits.getrlimit(limits.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        limits.setrlimit(limits.RLIMIT_NOFILE, (hard, hard))
