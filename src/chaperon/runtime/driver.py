@@ -12,7 +12,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, assert_never, cast
 
 from chaperon.runtime.dial import CONNECT_SECONDS, deliver_cancel
 from chaperon.runtime.pump import Outlet
@@ -112,16 +112,16 @@ class Conversation:
     # What the event loop says.
 
     def connected(self, side: Side, transport: asyncio.BaseTransport) -> None:
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("a stream transport is needed")
+        # uvloop's transports have asyncio's methods but are not its subclasses.
+        stream = cast(asyncio.Transport, transport)
         if side is Side.DOWNSTREAM:
             if self._down.transport is None:
                 self._env.directory.open_connections += 1
-                self._down.transport = transport
-                tls = tls_info(transport, peer=False) if self._direct_tls else None
+                self._down.transport = stream
+                tls = tls_info(stream, peer=False) if self._direct_tls else None
                 self._handle(e.Connected(self.peer, self._loopback, tls))
         else:
-            self._up.transport = transport
+            self._up.transport = stream
 
     def from_downstream(self, data: bytes) -> None:
         if self._upgrading:
@@ -250,9 +250,11 @@ class Conversation:
             self._down.pause("barrier")
             self._up.pause("barrier")
         loop = self._env.loop
-        self._env.recordings.await_durable(
-            recorder, offset, lambda error: loop.call_soon_threadsafe(self._durable, error)
-        )
+
+        def durable(error: RecordingFailed | None) -> None:
+            loop.call_soon_threadsafe(self._durable, error)
+
+        self._env.recordings.await_durable(recorder, offset, durable)
 
     def _durable(self, error: RecordingFailed | None) -> None:
         if error is not None:
@@ -320,9 +322,11 @@ class Conversation:
     def _open(self, command: c.Open) -> None:
         meta = {"protocol": self.protocol, "peer": self.peer, **self._env.meta(command)}
         loop = self._env.loop
-        self._recorder = self._env.recordings.open(
-            meta, lambda reason: loop.call_soon_threadsafe(self.recording_failed, reason)
-        )
+
+        def failed(reason: str) -> None:
+            loop.call_soon_threadsafe(self.recording_failed, reason)
+
+        self._recorder = self._env.recordings.open(meta, failed)
         self.id = self._recorder.session
         self._opened = command
         self._timeout.cancel()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chaperon.facts.sql import RawFacts, SqlFacts
+from chaperon.facts.model import RawFacts, SqlFacts
 
 
 @dataclass(frozen=True, slots=True)
