@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from chaperon.wire.ask import Ask
 from chaperon.wire.principal import Principal
@@ -29,3 +30,49 @@ class Question:
     statement: Mapping[str, Json] | None = None
     evidence: Mapping[str, Json] = field(default_factory=dict)
     statement_facts: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One loaded policy. `where` is `file:line`; `review` the group of `@review`, on a forbid."""
+
+    id: str
+    effect: Literal["permit", "forbid"]
+    where: str
+    text: str
+    message: str | None = None
+    review: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Policy's answer to one ask.
+
+    `policies` are those that decided: the forbids that matched, or else the permits. `errors` are
+    evaluations that failed, in Cedar's words; with any, `allowed` is false.
+    """
+
+    ask: Ask
+    allowed: bool
+    policies: tuple[Policy, ...]
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The answers to every ask of a question, in its order; after a denial some may be left out.
+
+    `failure` says why the question could not be put at all; then it is denied.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    failure: str | None = None
+
+    @property
+    def allowed(self) -> bool:
+        """Whether everything asked is allowed. False where nothing was asked."""
+        return (
+            self.failure is None
+            and bool(self.verdicts)
+            and all(verdict.allowed for verdict in self.verdicts)
+        )
