@@ -33,8 +33,9 @@ fn bytes_of<T>(object: &Bound<'_, PyAny>, use_bytes: impl FnOnce(&[u8]) -> T) ->
         return Ok(use_bytes(&[]));
     }
     // SAFETY: the buffer is contiguous, of `u8`, not empty, and exported (so neither freed nor
-    // resized) until `buffer` is dropped, after the call. The GIL is held throughout, so no Python
-    // code writes to it meanwhile; `use_bytes` runs none.
+    // resized) until `buffer` is dropped, after the call. The GIL is held throughout, and
+    // `use_bytes` runs no Python code, so nothing in this process writes to it meanwhile. Where it
+    // maps a live spool, the writer changes only bytes behind the last frame.
     let bytes = unsafe { std::slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), length) };
     Ok(use_bytes(bytes))
 }

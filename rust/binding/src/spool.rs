@@ -38,9 +38,10 @@ impl Failure {
     }
 
     fn raise(self, path: &Path) -> PyErr {
-        let cause = io::Error::from_raw_os_error(self.errno);
+        let cause = io::Error::from_raw_os_error(self.errno).to_string();
+        let cause = cause.split(" (os error").next().unwrap_or_default();
         let text = format!("{} failed: {cause}", self.doing);
-        PyOSError::new_err((self.errno, text, path.to_path_buf()))
+        PyOSError::new_err((self.errno, text, path.as_os_str().to_owned()))
     }
 }
 
