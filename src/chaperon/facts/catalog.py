@@ -70,12 +70,13 @@ class Operator(NamedTuple):
 class Catalog:
     """The snapshot. `epoch` grows with each snapshot that differs from the one before.
 
-    `schemas`: every schema. `relations`: schema → name → relation. `functions`, `operators`: name →
-    those outside pg_catalog. `builtins`: names of all functions in pg_catalog. `types`: every type
-    outside pg_catalog, with reasons why converting to it runs code that is not listed (empty when
-    it does not); `type_oids`: the same reasons by OID, only where there are any. `casts`: reasons
-    that concern casts between built-in types; any makes every statement unknown.
-    `usage`: role → schemas that it may use. `safe_functions`: "schema.name", as configured.
+    `schemas`: every schema. `relations`: schema → name → relation. `functions`, `operators`: name
+    → those outside pg_catalog. `builtins`: names in pg_catalog that take one argument. `types`: name →
+    schema → reasons why converting to that type outside pg_catalog runs code that is not listed
+    (empty where it does not); `type_oids`: the same reasons by OID, only where there are any, for
+    the types of bind parameters. `casts`: reasons that concern casts between built-in types; any
+    makes every statement unknown. `usage`: role → schemas that it may use. `safe_functions`:
+    "schema.name", as configured.
     """
 
     epoch: int = 0
@@ -84,7 +85,7 @@ class Catalog:
     functions: Mapping[str, tuple[Function, ...]] = field(default_factory=dict)
     operators: Mapping[str, tuple[Operator, ...]] = field(default_factory=dict)
     builtins: frozenset[str] = frozenset()
-    types: Mapping[Name, tuple[str, ...]] = field(default_factory=dict)
+    types: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     type_oids: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     casts: tuple[str, ...] = ()
     usage: Mapping[str, frozenset[str]] = field(default_factory=dict)

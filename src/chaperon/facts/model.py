@@ -40,9 +40,10 @@ class Ref(NamedTuple):
 
 
 class Use(NamedTuple):
-    """A relation as used. `action` is one of `ask.ACTIONS`; `events` what is written, if anything.
+    """A relation as used. `action` is one of `ask.ACTIONS`.
 
-    `shadowed`: it may mean a temporary relation (always, but for names that cannot).
+    `events` is what is done to it: "insert", "update", "delete", "truncate", "truncate_cascade",
+    "refresh"; "create" where the name is a new one.
     """
 
     action: str
@@ -108,6 +109,11 @@ class RawFacts:
     kinds: frozenset[str] = frozenset()
     secrets: tuple[tuple[int, int], ...] = ()
     large: bool = False
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the text as a whole was not understood."""
+        return bool(self.reasons)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,43 @@
+"""Which settings a session may change without changing rights, enforcement or how text is read.
+
+Invariant: a setting that is not listed here is asked as `sql.configure`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+FOLLOWED: Final = frozenset({"search_path", "client_encoding", "standard_conforming_strings"})
+"""Allowed as harmless because the session follows them: they change how later text is read."""
+
+_HARMLESS = """
+application_name backend_flush_after bytea_output check_function_bodies client_min_messages
+commit_delay commit_siblings cpu_index_tuple_cost cpu_operator_cost cpu_tuple_cost
+cursor_tuple_fraction datestyle deadlock_timeout debug_parallel_query debug_pretty_print
+default_statistics_target default_table_access_method default_tablespace
+default_text_search_config default_toast_compression default_transaction_deferrable
+default_transaction_isolation default_transaction_read_only effective_cache_size
+effective_io_concurrency enable_async_append enable_bitmapscan enable_gathermerge
+enable_group_by_reordering enable_hashagg enable_hashjoin enable_incremental_sort
+enable_indexonlyscan enable_indexscan enable_material enable_memoize enable_mergejoin
+enable_nestloop enable_parallel_append enable_parallel_hash enable_partition_pruning
+enable_partitionwise_aggregate enable_partitionwise_join enable_presorted_aggregate
+enable_seqscan enable_sort enable_tidscan extra_float_digits force_parallel_mode
+from_collapse_limit geqo geqo_effort geqo_generations geqo_pool_size geqo_seed
+geqo_selection_bias geqo_threshold gin_fuzzy_search_limit gin_pending_list_limit
+hash_mem_multiplier idle_in_transaction_session_timeout idle_session_timeout intervalstyle jit
+jit_above_cost jit_inline_above_cost jit_optimize_above_cost join_collapse_limit lc_monetary
+lc_numeric lc_time lock_timeout logical_decoding_work_mem maintenance_io_concurrency
+maintenance_work_mem max_parallel_maintenance_workers max_parallel_workers
+max_parallel_workers_per_gather min_parallel_index_scan_size min_parallel_table_scan_size
+parallel_leader_participation parallel_setup_cost parallel_tuple_cost plan_cache_mode
+quote_all_identifiers random_page_cost recursive_worktable_factor
+restrict_nonsystem_relation_kind row_security seed seq_page_cost statement_timeout
+stats_fetch_consistency synchronize_seqscans synchronous_commit tcp_keepalives_count
+tcp_keepalives_idle tcp_keepalives_interval tcp_user_timeout temp_buffers temp_tablespaces
+timezone transaction_deferrable transaction_isolation transaction_read_only transaction_timeout
+work_mem xmlbinary xmloption
+"""
+
+HARMLESS: Final = frozenset(_HARMLESS.split())
+"""Names in lower case."""
