@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from chaperon.identity import mock_key, tokens
+from chaperon.identity import mock_key as keys
+from chaperon.identity import tokens
 from chaperon.identity.authenticate import Authenticator
 from chaperon.identity.claims import Accepted, PasswordClaim, Refused, Verifier, VerifierClaim
 from chaperon.secrets import Secret
@@ -196,16 +197,16 @@ def test_a_failing_store_lets_nobody_in() -> None:
 
 
 def test_mock_key_is_made_once(tmp_path: Path) -> None:
-    key = mock_key.load_or_create(tmp_path)
+    key = keys.mock_key(tmp_path)
     assert len(key) == 32
-    assert mock_key.load_or_create(tmp_path) == key
-    assert [p.name for p in tmp_path.iterdir()] == [mock_key.FILE_NAME]
-    assert (tmp_path / mock_key.FILE_NAME).stat().st_mode & 0o777 == 0o600
+    assert keys.mock_key(tmp_path) == key
+    assert [p.name for p in tmp_path.iterdir()] == [keys.FILE_NAME]
+    assert (tmp_path / keys.FILE_NAME).stat().st_mode & 0o777 == 0o600
 
 
 def test_mock_key_damaged_or_unwritable(tmp_path: Path) -> None:
-    (tmp_path / mock_key.FILE_NAME).write_bytes(b"short")
+    (tmp_path / keys.FILE_NAME).write_bytes(b"short")
     with pytest.raises(ConfigError, match="damaged"):
-        mock_key.load_or_create(tmp_path)
+        keys.mock_key(tmp_path)
     with pytest.raises(ConfigError, match="cannot be made"):
-        mock_key.load_or_create(tmp_path / "absent")
+        keys.mock_key(tmp_path / "absent")

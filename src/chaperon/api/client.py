@@ -6,6 +6,7 @@ Synchronous, because its users (the command line, scripts) are. Tells apart that
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from collections.abc import Iterator, Mapping
@@ -14,8 +15,8 @@ from types import TracebackType
 from typing import Self
 
 from chaperon.api.address import bindable
-from chaperon.api.context import Json
 from chaperon.api.errors import ApiError, Code
+from chaperon.api.values import Json
 from chaperon.api.wire import LARGEST_REQUEST, parse_answer
 
 CONNECT_SECONDS = 3.0
@@ -91,10 +92,10 @@ class ControlClient:
         line = json.dumps({"id": 1, "method": method, "params": params}).encode("ascii") + b"\n"
         if len(line) > LARGEST_REQUEST:
             raise ApiError(Code.BAD_REQUEST, "The request is too long.", "Give shorter values.")
-        try:
+        # A gateway that refuses the connection answers before it is asked, and closes: its answer
+        # is still there to be read.
+        with contextlib.suppress(BrokenPipeError):
             self._socket.sendall(line)
-        except OSError as error:
-            raise _unreachable(str(error.strerror or error)) from None
 
     def _line(self) -> bytes:
         try:

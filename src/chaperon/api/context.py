@@ -7,9 +7,13 @@ the supervisor, and the type checker compares the shapes there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
+from chaperon.api.values import Json
+
+if TYPE_CHECKING:
+    from chaperon.config import Config
+    from chaperon.store.store import Store
 
 
 class LiveSession(Protocol):
@@ -34,6 +38,11 @@ class LiveSession(Protocol):
 class ControlContext(Protocol):
     """A running gateway as the control server sees it. All but `kill` are quick and synchronous."""
 
+    @property
+    def config(self) -> Config: ...
+    @property
+    def store(self) -> Store: ...
+
     def status(self) -> Mapping[str, Json]:
         """Version, pid, started_ns, listeners (addresses in fact bound), anything worth showing."""
         ...
@@ -43,7 +52,10 @@ class ControlContext(Protocol):
         ...
 
     async def kill(self, session_id: str, reason: str) -> bool:
-        """End one live session (full id); true once its sockets are closed, false if it is not live."""
+        """Tell a live session (full id) to end; false if it is not live.
+
+        It is gone when `live_sessions` has it no more.
+        """
         ...
 
     def policy_status(self) -> Mapping[str, Json]:

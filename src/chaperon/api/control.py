@@ -18,9 +18,11 @@ from pathlib import Path
 
 from chaperon.api import wire
 from chaperon.api.address import bindable, socket_path
-from chaperon.api.context import ControlContext, Json
+from chaperon.api.context import ControlContext
+from chaperon.api.desk import Desk, Method
 from chaperon.api.errors import ApiError, Code
-from chaperon.api.methods import METHODS, Desk, Method
+from chaperon.api.methods import METHODS
+from chaperon.api.values import Json
 from chaperon.wire.errors import ConfigError
 
 MOST_CONNECTIONS = 64
@@ -71,9 +73,7 @@ class ControlServer:
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
 
-    async def _connection(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async def reply(line: bytes) -> None:
             writer.write(line)
             await writer.drain()
@@ -142,7 +142,7 @@ class ControlServer:
                     f"The gateway has no method {request.method[:60]!r}.",
                     "Use the chaperon command of the version that runs as the gateway.",
                 )
-            outcome = method.run(self._desk, method.params(request.params))
+            outcome = method.run(self._desk, request.params)
             if isinstance(outcome, AsyncIterator):
                 async for item in outcome:
                     await reply(wire.event(request_id, item))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from chaperon.api.context import Json
 from chaperon.api.errors import ApiError, Code
+from chaperon.api.values import Json
 
 
 class Params:

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from chaperon.api.context import Json
 from chaperon.api.errors import ApiError, Code
+from chaperon.api.values import Json
 
 LARGEST_REQUEST = 64 * 1024
 

@@ -145,7 +145,9 @@ def status(config: ConfigOption = None, json: JsonOption = False) -> None:
 
 @token_app.command("create")
 def token_create(
-    principal: Annotated[str, typer.Argument(help="Whose token, as the configuration names it.")],
+    principal: Annotated[
+        str, typer.Argument(metavar="PRINCIPAL", help="Whose token, as the configuration names it.")
+    ],
     ttl: Annotated[
         str, typer.Option(metavar="TIME", help="How long it is good for: 30m, 1h, 7d.")
     ] = "1h",
@@ -297,9 +299,11 @@ def policy_check(config: ConfigOption = None, json: JsonOption = False) -> None:
 
 @policy_app.command("explain")
 def policy_explain(
-    principal: Annotated[str, typer.Argument(help="Who asks.")],
-    resource: Annotated[str, typer.Argument(help="Where.")],
-    statement: Annotated[str, typer.Argument(help="What. - reads it from standard input.")],
+    principal: Annotated[str, typer.Argument(metavar="PRINCIPAL", help="Who asks.")],
+    resource: Annotated[str, typer.Argument(metavar="RESOURCE", help="Where.")],
+    statement: Annotated[
+        str, typer.Argument(metavar="STATEMENT", help="What. - reads it from standard input.")
+    ],
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:

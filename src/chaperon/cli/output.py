@@ -16,7 +16,7 @@ from datetime import datetime
 from enum import Enum
 from typing import TextIO
 
-from chaperon.api.context import Json
+from chaperon.api.values import Json
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _ELLIPSIS = "…"

@@ -15,7 +15,7 @@ KEY_BYTES = 32
 FILE_NAME = "mock-verifier.key"
 
 
-def load_or_create(folder: Path) -> bytes:
+def mock_key(folder: Path) -> bytes:
     """Return the key kept in `folder`, making it first where there is none.
 
     Raises ConfigError where the file cannot be written or read, or is not a key.

@@ -1,0 +1,120 @@
+"""The texts that `chaperon init` writes. Values are quoted here; a test loads what comes out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+GROUP = "agents"
+
+_CONFIG = """\
+# Chaperon's configuration; docs/configuration.md explains every key.
+# Check it with `chaperon check`, and everything around it with `chaperon doctor`.
+
+# Recordings, tokens, the index. Everything in it is readable for the gateway's user only.
+data: ./data
+
+# Where agents connect, and with what protocol. TLS: add `tls: {certificate: FILE, key: FILE}`.
+listeners:
+  - {protocol: @protocol, address: @listen}
+
+# Who there is. `chaperon token create NAME` gives one of them a token.
+identity:
+  local:
+    agents:
+      @agent: {groups: [@group]}
+    users: {}
+
+# What they work on, under the name that they connect with.
+resources:
+  @resource:
+    protocol: @protocol
+    upstream:
+@upstream
+
+# What is allowed: every *.cedar file in this folder. Nothing is, without one that permits it.
+policies: ./policies
+
+# barrier: write  a kill -9 of the gateway loses nothing that was forwarded
+# barrier: fsync  a power cut loses nothing either, at the price of a disk flush per statement
+recording: {barrier: write, reserve: 1GiB}
+"""
+
+_POLICY = """\
+// Agents connect to @resource_text and read. Everything else is denied, because nothing permits it:
+// writes, definitions, grants, functions with unknown effects, and what cannot be understood.
+@id("agents-read-@resource_text")
+permit (
+  principal in Group::@group,
+  action in [Action::"connect", Action::"read"],
+  resource in Resource::@resource
+);
+
+// More rights are more permits. A forbid beats every permit, and its message reaches the agent.
+// See what a change would do with:
+//   chaperon policy explain @agent_text @resource_text 'DELETE FROM orders WHERE id = 1'
+//
+// @id("agents-write-orders")
+// permit (
+//   principal in Group::@group,
+//   action == Action::"sql.write",
+//   resource == Table::"@resource_text/public/orders"
+// );
+//
+// @id("no-unbounded-writes") @message("Add a WHERE clause.")
+// forbid (principal, action == Action::"sql.write", resource)
+// when { context.statement.unbounded };
+"""
+
+
+def quoted(text: str) -> str:
+    """A string as YAML and Cedar both read it: in double quotes, everything else escaped."""
+    return json.dumps(text, ensure_ascii=True)
+
+
+def config_text(
+    *,
+    protocol: str,
+    listen: str,
+    agent: str,
+    resource: str,
+    upstream: Mapping[str, str | int],
+    password_file: str | None,
+) -> str:
+    """The configuration file. `password_file` is relative to it; None where there is no password."""
+    lines = [
+        f"      {key}: {quoted(value) if isinstance(value, str) else value}"
+        for key, value in upstream.items()
+        if key != "tls"
+    ]
+    if password_file is not None:
+        lines.append(f"      password: {{file: {quoted(password_file)}}}")
+    lines.append("      # As libpq's sslmode; verify-full is the one that nobody can get between.")
+    lines.append(f"      tls: {upstream['tls']}")
+    return _filled(
+        _CONFIG,
+        protocol=protocol,
+        listen=quoted(listen),
+        agent=quoted(agent),
+        group=GROUP,
+        resource=quoted(resource),
+        upstream="\n".join(lines),
+    )
+
+
+def policy_text(*, agent: str, resource: str) -> str:
+    """The starter policy. Names are those that a configuration allows, so they need no escaping."""
+    return _filled(
+        _POLICY,
+        resource_text=resource,
+        agent_text=agent,
+        resource=quoted(resource),
+        group=quoted(GROUP),
+    )
+
+
+def _filled(template: str, **values: str) -> str:
+    """Replace each `@name`; the longest names first, since one may begin another."""
+    for name in sorted(values, key=len, reverse=True):
+        template = template.replace(f"@{name}", values[name])
+    return template
