@@ -82,7 +82,7 @@ class RecordingReader:
         return os.fstat(self._handle).st_size
 
     def read(self) -> Iterator[Frame]:
-        """The frames from `offset` to the end of what is there. Raises DamagedRecording, OSError."""
+        """The frames from `offset` on that are there. Raises DamagedRecording, OSError."""
         window = WINDOW
         tries = 0
         while not self.closed:
@@ -107,6 +107,7 @@ class RecordingReader:
                     self.closed = kind == _CLOSE
                     tries = 0
                     yield frame
+                needed = None if self.closed else self._more(data, at)
             except ValueError as error:
                 # The last frame of a live file may be half visible to another process.
                 if self.live and tries < _RETRIES:
@@ -114,31 +115,29 @@ class RecordingReader:
                     time.sleep(0.005 * tries)
                     continue
                 raise DamagedRecording(self.path, base + at, str(error)) from None
-            if self.closed:
-                return
-            needed = self._more(data, at, base)
             if needed is None:
                 return
             window = max(WINDOW, needed)
 
-    def _more(self, data: bytes, at: int, base: int) -> int | None:
-        """Bytes to read from `offset` to get further; None at the end of what is there."""
+    def _more(self, data: bytes, at: int) -> int | None:
+        """Bytes to read from `offset` to get further; None at the end of what is there.
+
+        `data[at:]` does not hold a whole frame. Raises ValueError.
+        """
         left = len(data) - at
         length = int.from_bytes(data[at : at + 4], "little") if left >= 4 else 0
         if length > LARGEST_FRAME:
-            raise DamagedRecording(self.path, base + at, f"a frame of {length} bytes")
+            raise ValueError(f"a frame of {length} bytes")
         if at and left < 4 + length:
-            return max(WINDOW, 4 + length)
+            return 4 + length
         if left < 4 or length == 0:
             return None
-        if len(data) < 4 + length:
-            # Reading from the frame's own beginning: either the window was short or the file is.
-            if self.size() >= base + 4 + length:
-                return 4 + length
-            if self.live:
-                return None
-            raise DamagedRecording(self.path, base + at, "the file ends inside a frame")
-        return WINDOW
+        # Read from the frame's own beginning: either the window was short or the file is.
+        if self.size() >= self.offset + 4 + length:
+            return 4 + length
+        if self.live:
+            return None
+        raise ValueError("the file ends inside a frame")
 
 
 def frames(

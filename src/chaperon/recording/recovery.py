@@ -1,4 +1,4 @@
-"""What an earlier run left in the spool is finished: closed as a crash, cut where torn, or reported.
+"""Finishes what an earlier run left in the spool: closed as a crash, cut where torn, or put aside.
 
 Invariant: nothing that was durable is ever cut. Damage beyond the durable watermark (after a power
 cut pages land out of order) is cut to the last good frame and a GAP written; damage before it makes

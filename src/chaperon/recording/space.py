@@ -1,4 +1,4 @@
-"""Whether the spool's disk can be relied on: free space above the reserve, and a self-test at start.
+"""Whether the spool's disk can be relied on: free space above the reserve, a self-test at start.
 
 A disk that cannot record is found here, with words for the operator, and not by the first session.
 """
@@ -73,8 +73,8 @@ def self_test(folder: Path) -> None:
         reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
         raise ConfigError(
             f"{folder}: recordings cannot be kept here: could not {step}: {reason}. "
-            "Make room, or set `data:` to a folder on a local disk (ext4, xfs, tmpfs; not a network "
-            "file system) that this user can write."
+            "Make room, or set `data:` to a folder on a local disk (ext4, xfs, tmpfs; no "
+            "network file system) that this user can write."
         ) from error
 
 
