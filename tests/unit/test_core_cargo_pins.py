@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from tools.cargo_pins import PinsError, insert, restore, save, source_of, strip
 
 _SOURCE = "registry+somewhere/index"
