@@ -7,28 +7,23 @@ overflow is a complaint, so that no `forbid` is skipped for it later.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from chaperon.policy.model import Complaint
 
 _LEAST: Final = -(1 << 63)
 _MOST: Final = (1 << 63) - 1
 _COUNT: Final = 1 << 31
 
 
-class Overflow(NamedTuple):
-    """As a complaint: what is wrong with a policy, and what to do."""
-
-    text: str
-    remedy: str
-
-
 Interval = tuple[int, int]
 
 
-def overflows(policy: Mapping[str, Any]) -> Iterator[Overflow]:
+def overflows(policy: Mapping[str, Any]) -> Iterator[Complaint]:
     """A complaint for a policy with a sum, difference or product that may overflow; at most one."""
     for condition in policy["conditions"]:
         if _may_overflow(condition["body"]):
-            yield Overflow(
+            yield Complaint(
                 "its arithmetic can overflow, and a policy that fails denies everything it is "
                 "asked about.",
                 "Compare with a smaller number instead.",

@@ -1,9 +1,9 @@
 """The child process that meets policy texts first: a text that crashes Cedar crashes only this.
 
 Run as a script, in isolated mode, by `load`; it imports nothing of Chaperon. It does to a text what
-the gateway will do to it, with a quarter of its stack, so what passes here is safe there.
+the gateway will do to it, with a fraction of its stack, so what passes here is safe there.
 
-Standard input: {"schema": text, "files": [{"name": …, "text": …, "pieces": [text, …]}, …]}.
+Standard input: {"schema": text, "files": [{"text": …, "pieces": [text, …]}, …]}.
 Standard output: {"policies": [policy or null, …], "errors": [[piece or null, file, text], …]}, one
 policy in Cedar's JSON form for each piece, pieces and files counted over all from 0.
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 import cedarpy
 
-STACK = 2 << 20
+STACK = 1 << 20
 MEMORY = 2 << 30
 CPU_SECONDS = 20
 DEEPEST = 300

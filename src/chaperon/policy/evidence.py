@@ -100,7 +100,10 @@ def _forbidden(question: Question, verdicts: list[Verdict], schema: Schema) -> R
             f"cannot ask for; ask one of them to do it."
         )
     else:
-        remedy = f"The policy {policy.id} forbids it. Do without it, or ask for a change of it."
+        remedy = (
+            f"The policy {policy.id} forbids it. Ask for something else, or ask whoever keeps the "
+            f"policies of this gateway for a change of it."
+        )
     return Refusal(policy.id, message, remedy)
 
 

@@ -10,10 +10,11 @@ import difflib
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from chaperon.policy import arithmetic
 from chaperon.policy.evidence import RESERVED_IDS
+from chaperon.policy.model import Complaint
 from chaperon.policy.schema import GENERAL, RESOURCE, Schema
 from chaperon.wire.principal import PrincipalKind
 
@@ -33,13 +34,6 @@ class Names:
     known: Mapping[str, frozenset[str]]
 
 
-class Complaint(NamedTuple):
-    """What is wrong with a policy, and what to do."""
-
-    text: str
-    remedy: str
-
-
 def lint(policy: Mapping[str, Any], schema: Schema, names: Names) -> list[Complaint]:
     """Everything wrong with one policy that Cedar does not say."""
     return [
@@ -57,8 +51,8 @@ def reads_beyond(policy: Mapping[str, Any], schema: Schema) -> bool:
     seen = 0
     for node in walk(policy["conditions"]):
         match node:
-            case {".": {"left": {".": {"left": {"Var": "context"}, "attr": "statement"}}, "attr": a}}:
-                fact = schema.facts.get(a)
+            case {".": {"left": {".": {"left": {"Var": "context"}, "attr": "statement"}}}}:
+                fact = schema.facts.get(node["."]["attr"])
                 if fact is None or not fact.keyed:
                     return True
                 seen += 1
@@ -87,7 +81,8 @@ def _annotations(policy: Mapping[str, Any]) -> Iterator[Complaint]:
     forbids = policy["effect"] == "forbid"
     for name in given:
         if name not in ANNOTATIONS:
-            yield Complaint(f"there is no annotation @{name}.", did_you_mean(name, ANNOTATIONS, "@"))
+            remedy = did_you_mean(name, ANNOTATIONS, "@")
+            yield Complaint(f"there is no annotation @{name}.", remedy)
     own = given.get("id")
     if not own:
         yield Complaint("has no @id.", 'Put @id("a-name-for-it") in front; denials show it.')
@@ -131,9 +126,7 @@ def _entities(policy: Mapping[str, Any], schema: Schema, names: Names) -> Iterat
                 f"there is no entity type {kind}.", did_you_mean(kind, schema.entity_types)
             )
         elif kind == "Action" and name not in schema.action_ids:
-            yield Complaint(
-                f"there is no action {name!r}.", did_you_mean(name, schema.action_ids)
-            )
+            yield Complaint(f"there is no action {name!r}.", did_you_mean(name, schema.action_ids))
         elif kind in schema.levels:
             yield from _inner(kind, name, schema, names)
         elif kind in names.known and name not in names.known[kind]:
@@ -149,9 +142,9 @@ def _inner(kind: str, name: str, schema: Schema, names: Names) -> Iterator[Compl
     resources = names.known.get(RESOURCE)
     if len(parts) != depth or not all(parts):
         shape = "/".join(("RESOURCE", *(level.upper() for level in _down_to(kind, schema))))
-        yield Complaint(f"{kind}::{name!r} is not of the form {shape}.", f'Write {kind}::"{shape}".')
+        yield Complaint(f'{kind}::"{name}" is not of the form {shape}.', f"Name it as {shape}.")
     elif re.search(r"%(?!25|2F)", name):
-        yield Complaint(f"{kind}::{name!r} has a bare %.", "Write %25 for % and %2F for /.")
+        yield Complaint(f'{kind}::"{name}" has a bare %.', "Write %25 for % and %2F for /.")
     elif resources is not None and parts[0] not in resources:
         yield Complaint(
             f"there is no resource {parts[0]!r} in the configuration.",
@@ -212,31 +205,34 @@ def truth(node: Mapping[str, Any]) -> bool | None:
                 return truth(then if known else otherwise)
             both = {truth(then), truth(otherwise)}
             return both.pop() if len(both) == 1 else None
-        case {"==" | "!=": {"left": {"Value": a}, "right": {"Value": b}}}:
-            return (a == b and type(a) is type(b)) == ("==" in node)
-        case {"==" | "!=": {"left": left, "right": right}} if left == right:
-            return "==" in node
+        case {"==": {"left": left, "right": right}}:
+            return _equal(left, right)
+        case {"!=": {"left": left, "right": right}}:
+            equal = _equal(left, right)
+            return None if equal is None else not equal
     return None
 
 
-_LOOKUPS: Final = ("contains", "containsAny", "containsAll", "==", "!=")
+def _equal(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool | None:
+    if left == right:
+        return True
+    return False if left.keys() == right.keys() == {"Value"} else None
 
 
 def _values(policy: Mapping[str, Any], schema: Schema) -> Iterator[Complaint]:
     """Texts that a fact is compared with though it can never hold them."""
     for node in walk(policy["conditions"]):
-        for operator in _LOOKUPS:
+        for operator in ("contains", "containsAny", "containsAll", "==", "!="):
             match node.get(operator):
-                case {"left": {".": {"left": {"." : {"attr": "statement"}}, "attr": str(name)}}, **rest}:
+                case {"left": {".": {"left": {".": {"attr": "statement"}}, "attr": str(name)}}}:
                     fact = schema.facts.get(name)
-                    if fact is None or not fact.pattern:
-                        continue
-                    for text in _texts(rest["right"]):
-                        if not re.fullmatch(fact.pattern, text, re.DOTALL):
-                            yield Complaint(
-                                f"context.statement.{name} never holds {text!r}.",
-                                f"{fact.hint[:1].upper()}{fact.hint[1:]}.",
-                            )
+                    texts = _texts(node[operator]["right"])
+                case _:
+                    continue
+            for text in texts if fact and fact.pattern else ():
+                if fact and not re.fullmatch(fact.pattern, text, re.DOTALL):
+                    hint = f"{fact.hint[:1].upper()}{fact.hint[1:]}."
+                    yield Complaint(f"context.statement.{name} never holds {text!r}.", hint)
 
 
 def _texts(node: Mapping[str, Any]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from chaperon.wire.ask import Ask
 from chaperon.wire.principal import Principal
@@ -76,3 +76,10 @@ class Evaluation:
             and bool(self.verdicts)
             and all(verdict.allowed for verdict in self.verdicts)
         )
+
+
+class Complaint(NamedTuple):
+    """What is wrong with a policy, and what to do."""
+
+    text: str
+    remedy: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def read_folder(folder: Path) -> dict[Path, bytes]:
     return texts
 
 
-def digest(texts: dict[Path, bytes], folder: Path, schema_hash: str) -> str:
+def digest(texts: Mapping[Path, bytes], folder: Path, schema_hash: str) -> str:
     """SHA-256, hexadecimal, of the names, the texts and the schema that they are read by."""
     state = hashlib.sha256(schema_hash.encode())
     for path, raw in texts.items():
@@ -87,16 +88,17 @@ def digest(texts: dict[Path, bytes], folder: Path, schema_hash: str) -> str:
     return state.hexdigest()
 
 
-def cut(path: Path, raw: bytes) -> list[Piece]:
-    """The policies of one file. What follows the last `;`, if more than space, is a piece too.
-
-    Raises ConfigError where the file is not UTF-8 or has a control character that hides text.
-    """
+def decode(path: Path, raw: bytes) -> str:
+    """The text of a file. Raises ConfigError where it is not UTF-8."""
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}:{line}: not UTF-8 text. Save the file as UTF-8.") from None
+        raise ConfigError(f"{path}:{line}: not UTF-8 text.\n    Save the file as UTF-8.") from None
+
+
+def cut(path: Path, text: str) -> list[Piece]:
+    """The policies of one file. What follows the last `;`, if more than space, is a piece too."""
     pieces: list[Piece] = []
     start: int | None = None
     line = first = 1
