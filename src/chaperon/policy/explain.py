@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,9 +68,7 @@ def _lines(explanation: Explanation) -> Iterator[str]:
     yield "facts"
     facts = {**(question.statement or {}), **question.evidence}
     for name, value in facts.items():
-        if isinstance(value, (list, tuple, set, frozenset)):
-            value = ", ".join(map(str, value)) or "none"
-        yield f"  {name:<11} {str(value).lower() if isinstance(value, bool) else value}"
+        yield f"  {name:<11} {_shown(value)}"
     if not facts:
         yield "  none: no statement"
     yield ""
@@ -86,6 +84,14 @@ def _lines(explanation: Explanation) -> Iterator[str]:
         yield f"verdict: deny ({refusal.policy})"
         yield f"  {refusal.message}"
         yield f"  {refusal.remedy}"
+
+
+def _shown(value: Json) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(map(str, value)) or "none"
+    return str(value)
 
 
 def _verdict_lines(verdict: Verdict, resource: str) -> Iterator[str]:
