@@ -1,4 +1,4 @@
-"""Where the control socket is. A Unix socket's path is short (108 bytes); a data folder's may not be.
+"""Where the control socket is. A Unix socket's path holds 107 bytes, a data folder's may be longer.
 
 Both ends therefore name the socket through an open descriptor of its folder where the path is too
 long for the kernel.

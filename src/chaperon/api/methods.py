@@ -16,6 +16,7 @@ METHODS: Mapping[str, Method] = {
         live.sessions_kill,
         sessions.sessions_list,
         sessions.sessions_show,
+        sessions.sessions_statements,
         tokens.token_create,
         tokens.token_list,
         tokens.token_revoke,

@@ -1,4 +1,4 @@
-"""Methods about gateway tokens. A token's text is in one answer, that of `token.create`, and no other."""
+"""Methods about gateway tokens. A token's text is in the answer of `token.create` and no other."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ async def token_revoke(desk: Desk, params: Params) -> Json:
             "This is neither a token nor a token's id.",
             "See the ids with: chaperon token list",
         )
-    row = await asyncio.to_thread(desk.store.revoke_token, token_id, time.time_ns())
+    await asyncio.to_thread(desk.store.revoke_token, token_id, time.time_ns())
+    row = await asyncio.to_thread(desk.store.find_token, token_id)
     if row is None:
         raise ApiError(
             Code.NOT_FOUND,

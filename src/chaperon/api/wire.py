@@ -78,7 +78,7 @@ class Answer:
 
 
 def parse_answer(line: bytes) -> Answer:
-    """Read one line of the gateway's. Raises `ApiError`: the gateway's own, or for a broken line."""
+    """Read one line of the gateway's. Raises `ApiError`: its own, or for a broken line."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):

@@ -16,7 +16,7 @@ VARIABLE = "CHAPERON_CONFIG"
 
 
 def config_path(given: Path | None) -> Path:
-    """-c FILE, else $CHAPERON_CONFIG, else ./chaperon.yaml. Raises CommandFailed (configuration)."""
+    """-c FILE, else $CHAPERON_CONFIG, else ./chaperon.yaml. Raises CommandFailed."""
     if given is not None:
         return given
     if variable := os.environ.get(VARIABLE):

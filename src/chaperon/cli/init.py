@@ -1,4 +1,4 @@
-"""`chaperon init`: a first configuration that works. Overwrites nothing, and keeps the password out.
+"""`chaperon init`: a first configuration that works. Overwrites nothing, keeps the password out.
 
 The password goes into a file of mode 0600 that the configuration names; it is never printed.
 """
@@ -138,7 +138,7 @@ def _files(
 
 
 def _beside(folder: Path, upstream: dict[str, str | int]) -> dict[str, str | int]:
-    """Files that the URL names are relative to where the command runs; a configuration's are not."""
+    """Files that the URL names are relative to where the command runs, a configuration's not."""
     return {
         key: str(Path(str(value)).expanduser().absolute())
         if key in ("ca", "certificate", "key") and folder.absolute() != Path.cwd()

@@ -81,7 +81,7 @@ def config_text(
     upstream: Mapping[str, str | int],
     password_file: str | None,
 ) -> str:
-    """The configuration file. `password_file` is relative to it; None where there is no password."""
+    """The configuration file. `password_file` is relative to it; None for no password."""
     lines = [
         f"      {key}: {quoted(value) if isinstance(value, str) else value}"
         for key, value in upstream.items()

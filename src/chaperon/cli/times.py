@@ -14,7 +14,7 @@ _PART = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
 
 
 def duration(text: str, option: str) -> int:
-    """Nanoseconds. Raises CommandFailed (usage), naming `option`, where `text` is not a duration."""
+    """Nanoseconds. Raises CommandFailed (usage), naming `option`, where it is no duration."""
     if not _DURATION.fullmatch(text):
         raise CommandFailed(
             Exit.USAGE,
