@@ -19,7 +19,7 @@ from chaperon.recording.space import check_space
 from chaperon.recording.watermarks import Watermarks
 from chaperon.wire.errors import RecordingFailed
 
-DELAY = 0.02
+DELAY = 0.04
 SPACE_INTERVAL = 1.0
 """Seconds between looks at the free space while recordings are open."""
 MARK_INTERVAL_NS = 250_000_000

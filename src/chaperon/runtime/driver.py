@@ -34,29 +34,38 @@ _HANDSHAKE_SECONDS = 60.0
 class _Peer(asyncio.Protocol):
     """The event loop's view of one side; everything goes to the conversation."""
 
-    def __init__(self, conversation: Conversation, side: Side) -> None:
-        self._conversation = conversation
-        self._side = side
-        self._receive = (
-            conversation.from_downstream
-            if side is Side.DOWNSTREAM
-            else conversation.from_upstream
-        )
+    side = Side.DOWNSTREAM
 
-    def data_received(self, data: bytes) -> None:
-        self._receive(data)
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._conversation.connected(self._side, transport)
+        self._conversation.connected(self.side, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._conversation.lost(self._side)
+        self._conversation.lost(self.side)
 
     def pause_writing(self) -> None:
-        self._conversation.full(self._side)
+        self._conversation.full(self.side)
 
     def resume_writing(self) -> None:
-        self._conversation.empty(self._side)
+        self._conversation.empty(self.side)
+
+
+class _Agent(_Peer):
+    """The downstream side."""
+
+    def data_received(self, data: bytes) -> None:
+        self._conversation.handle(e.DownstreamData(data))
+
+
+class _Target(_Peer):
+    """The upstream side."""
+
+    side = Side.UPSTREAM
+
+    def data_received(self, data: bytes) -> None:
+        self._conversation.handle(e.UpstreamData(data))
 
 
 class Conversation:
@@ -78,7 +87,7 @@ class Conversation:
         self._up = Outlet()
         self._recorder: Recorder | None = None
         self._upgrading: set[Side] = set()
-        self._early: deque[tuple[Side, bytes]] = deque()
+        self._early: deque[e.Event] = deque()
         self._upstream_tls = False
         self._cancel_keys: list[bytes] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -107,7 +116,7 @@ class Conversation:
 
     def protocol_for(self, side: Side) -> asyncio.Protocol:
         """The callbacks for one side's transport."""
-        return _Peer(self, side)
+        return _Agent(self) if side is Side.DOWNSTREAM else _Target(self)
 
     # What the event loop says.
 
@@ -119,26 +128,14 @@ class Conversation:
                 self._env.directory.open_connections += 1
                 self._down.transport = stream
                 tls = tls_info(stream, peer=False) if self._direct_tls else None
-                self._handle(e.Connected(self.peer, self._loopback, tls))
+                self.handle(e.Connected(self.peer, self._loopback, tls))
         else:
             self._up.transport = stream
-
-    def from_downstream(self, data: bytes) -> None:
-        if self._upgrading:
-            self._early.append((Side.DOWNSTREAM, data))
-            return
-        self._handle(e.DownstreamData(data))
-
-    def from_upstream(self, data: bytes) -> None:
-        if self._upgrading:
-            self._early.append((Side.UPSTREAM, data))
-            return
-        self._handle(e.UpstreamData(data))
 
     def lost(self, side: Side) -> None:
         outlet = self._down if side is Side.DOWNSTREAM else self._up
         outlet.lost = True
-        self._handle(e.DownstreamClosed() if side is Side.DOWNSTREAM else e.UpstreamClosed())
+        self.handle(e.DownstreamClosed() if side is Side.DOWNSTREAM else e.UpstreamClosed())
         if side is Side.DOWNSTREAM:
             self._finish("the agent closed the connection")
 
@@ -152,13 +149,13 @@ class Conversation:
     # What others say.
 
     def deliver(self, event: e.CancelRequested) -> None:
-        self._handle(event)
+        self.handle(event)
 
     def kill(self, reason: str) -> None:
         """End the session now: the agent is told, sockets are closed."""
         if self._finished:
             return
-        self._handle(e.Killed(reason))
+        self.handle(e.Killed(reason))
         self._abort()
 
     def recording_failed(self, reason: str) -> None:
@@ -167,11 +164,21 @@ class Conversation:
 
     # Carrying out.
 
-    def _handle(self, event: e.Event) -> None:
+    def handle(self, event: e.Event) -> None:
+        """Give the session an event and carry out what it asks."""
         if self._finished:
             return
+        if self._upgrading and isinstance(event, (e.DownstreamData, e.UpstreamData)):
+            self._early.append(event)
+            return
         try:
-            self._run(self._session.handle(event))
+            for command in self._session.handle(event):
+                if isinstance(command, c.Forward):
+                    self._forward(command)
+                elif isinstance(command, c.Reply):
+                    self._reply(command)
+                else:
+                    self._rarely(command)
         except ProtocolViolation as violation:
             log.warning("%s: %s", self.peer, violation)
             self._last_words(lambda: self._session.violation(violation))
@@ -282,7 +289,7 @@ class Conversation:
             case c.Open():
                 self._open(command)
             case c.Authenticate(claim):
-                self._handle(e.Authenticated(self._env.authenticate(claim)))
+                self.handle(e.Authenticated(self._env.authenticate(claim)))
             case c.Dial(resource):
                 self._start(self._dial(resource))
             case c.StartTls(side):
@@ -338,7 +345,7 @@ class Conversation:
             raise RecordingFailed("a decision before the recording is open")
         decision = self._env.now(opened.principal, opened.resource, operation)
         if decision is not None:
-            self._handle(e.Decided(ticket, decision))
+            self.handle(e.Decided(ticket, decision))
         else:
             self._start(self._decide_later(ticket, operation))
 
@@ -346,7 +353,7 @@ class Conversation:
         opened = self._opened
         if opened is not None:
             decision = await self._env.later(opened.principal, opened.resource, operation)
-            self._handle(e.Decided(ticket, decision))
+            self.handle(e.Decided(ticket, decision))
 
     async def _dial(self, resource: str) -> None:
         upstream = self._env.upstream(resource)
@@ -357,12 +364,12 @@ class Conversation:
                 )
         except (OSError, TimeoutError) as error:
             reason = str(error) or f"no answer within {CONNECT_SECONDS:.0f} s"
-            self._handle(e.DialFailed(f"{upstream.host}:{upstream.port}: {reason}"))
+            self.handle(e.DialFailed(f"{upstream.host}:{upstream.port}: {reason}"))
             return
         if self._finished:
             self._up.abort()
             return
-        self._handle(e.Dialled())
+        self.handle(e.Dialled())
 
     async def _start_tls(self, side: Side) -> None:
         downstream = side is Side.DOWNSTREAM
@@ -386,7 +393,7 @@ class Conversation:
                 self._finish(f"TLS with the agent failed: {error}")
             else:
                 self._upgrading.discard(side)
-                self._handle(e.DialFailed(f"TLS with the target failed: {error}"))
+                self.handle(e.DialFailed(f"TLS with the target failed: {error}"))
             return
         if upgraded is None or self._finished:
             self._finish("the connection closed during TLS")
@@ -394,17 +401,16 @@ class Conversation:
         outlet.upgraded(upgraded)
         self._upstream_tls = self._upstream_tls or not downstream
         self._upgrading.discard(side)
-        self._handle(e.TlsStarted(side, tls_info(upgraded, peer=not downstream)))
+        self.handle(e.TlsStarted(side, tls_info(upgraded, peer=not downstream)))
         while self._early and not self._upgrading:
-            early, data = self._early.popleft()
-            self._handle(e.DownstreamData(data) if early is Side.DOWNSTREAM else e.UpstreamData(data))
+            self.handle(self._early.popleft())
 
     async def _cancel(self, command: c.DialCancel) -> None:
         upstream = self._env.upstream(self.resource)
         outcome = await deliver_cancel(upstream, self._upstream_tls, command)
         if outcome != "delivered":
             log.warning("%s: cancel request %s", self.peer, outcome)
-        self._handle(e.CancelDelivered())
+        self.handle(e.CancelDelivered())
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         task = self._env.loop.create_task(self._guarded(work))

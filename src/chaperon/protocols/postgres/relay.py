@@ -122,6 +122,7 @@ class Relay:
         self._wait = _Wait.NOTHING
         self._cancelling = False
         self._ticket = 0
+        self._bound: Portal | None = None
         self._asked = b""
         self._answer: Decision | None = None
         self._sent = False
@@ -153,7 +154,64 @@ class Relay:
             return []
         self._gate.refresh()
         self._take(data)
+        if self._batch.tags in _CYCLES and not (self._skipping or self._replies.skipping):
+            forward = self._cycle()
+            if forward is not None:
+                return [forward]
         return self._walk()
+
+    def _cycle(self) -> Forward | None:
+        """One whole query of a kind that was decided before, which is what most reads hold.
+
+        Does what `_walk` would do for it, or None and nothing where anything is out of the ordinary.
+        """
+        data, tags, ends = self._batch
+        size = len(data)
+        if ends[-1] != size:
+            return None
+        queue = self._replies.queue
+        if tags == b"Q":
+            if data.find(0, HEADER) != size - 1:
+                return None
+            permit = self._gate.recall(data[HEADER:-1])
+            if permit is None:
+                return None
+            plan = permit.statement_facts
+            if not isinstance(plan, Plan) or not plan.plain or plan.secrets:
+                return None
+            queue.append(QUERY)
+            start = 0
+        else:
+            at = 0
+            text = None
+            if tags[0] == _PARSE:
+                # Only the unnamed statement, parsed again with the same text.
+                stop = data.find(0, HEADER + 1)
+                if data[HEADER] or stop < 0:
+                    return None
+                text = data[HEADER + 1 : stop]
+                at = ends[0]
+            stop = data.find(0, at + HEADER + 1)
+            prepared = self._names.statements.get(data[at + HEADER + 1 : stop])
+            start = ends[-3]
+            if (
+                prepared is None
+                or prepared.version != self._gate.version
+                or not prepared.plan.plain
+                or (text is not None and prepared.text != text)
+                or data[at + HEADER]
+                or data[start + HEADER]
+            ):
+                return None
+            permit = prepared.permit
+            if self._bound is None or self._bound.prepared is not prepared:
+                self._bound = Portal(prepared)
+            self._names.portals[b""] = self._bound
+            queue.extend(_CYCLES[tags])
+        self._drop_copy = self._sent = False
+        self._next = len(tags)
+        self._segment = size
+        return Forward(self._permit, data, (Mark(permit, self._base + start),))
 
     def _take(self, data: bytes) -> None:
         if self._batch.tags:
@@ -621,6 +679,16 @@ def _plan(permit: Permit) -> Plan:
         raise TypeError("a permit of another protocol")
     return plan
 
+
+_PARSE: Final = ord("P")
+_CYCLES: Final = {
+    b"Q": (QUERY,),
+    b"BES": (BIND, EXECUTE, SYNC),
+    b"BDES": (BIND, DESCRIBE, EXECUTE, SYNC),
+    b"PBES": (PARSE, BIND, EXECUTE, SYNC),
+    b"PBDES": (PARSE, BIND, DESCRIBE, EXECUTE, SYNC),
+}
+"""Reads that hold one query and nothing else, with what the server will answer."""
 
 _HANDLERS: Final = {
     0: Relay._on_rest,

@@ -92,6 +92,21 @@ _READING: Final = frozenset(
 )
 
 
+_WHOLE: Final = {
+    b"TDCZ": (QUERY,),
+    b"TCZ": (QUERY,),
+    b"CZ": (QUERY,),
+    b"2DCZ": (BIND, EXECUTE, SYNC),
+    b"2CZ": (BIND, EXECUTE, SYNC),
+    b"2TDCZ": (BIND, DESCRIBE, EXECUTE, SYNC),
+    b"2nCZ": (BIND, DESCRIBE, EXECUTE, SYNC),
+    b"12DCZ": (PARSE, BIND, EXECUTE, SYNC),
+    b"12TDCZ": (PARSE, BIND, DESCRIBE, EXECUTE, SYNC),
+    b"12nCZ": (PARSE, BIND, DESCRIBE, EXECUTE, SYNC),
+}
+"""The whole answer to one query and nothing else: most reads. Only entries without undo match."""
+
+
 class Absorbed(NamedTuple):
     """The outcome of one read: pieces for the agent in order, and what stays with the gateway."""
 
@@ -132,13 +147,8 @@ class Replies:
         """Match `batch`. None means that all of it goes to the agent as it is."""
         data, tags, ends = batch
         queue = self.queue
-        if (
-            tags == b"2TDCZ"
-            and len(queue) == 4
-            and queue[0] is BIND
-            and queue[2] is EXECUTE
-            and queue[3] is SYNC
-        ):
+        expected = _WHOLE.get(tags)
+        if expected is not None and tuple(queue) == expected:
             queue.clear()
             self._ready(data[-1])
             return None
