@@ -1,10 +1,12 @@
-"""The compiled core: what runs once per byte. No sockets, no policy, no protocol's state machine."""
+"""The compiled core: what runs once per byte. No sockets, no policy, no state of a protocol."""
 
-from typing import final
+from typing import Self, final
+
+__all__ = ["FRAME_HEADER", "Framer", "Spool", "crc32c", "data_row", "read_frame", "template"]
 
 @final
 class Framer:
-    """Splits a byte stream of `tag u8 · length u32 big-endian (counting itself) · payload` messages.
+    """Splits a stream of `tag u8 · length u32 big-endian (counting itself) · payload` messages.
 
     `whole`, `prefix` and `largest` each have 256 entries, indexed by tag:
     `largest[tag]`: greatest allowed length field; 0 means that the tag is not of this protocol.
@@ -14,9 +16,9 @@ class Framer:
     `runs`: tags of which consecutive messages of one feed are reported as one entry.
     """
 
-    def __init__(
-        self, whole: list[int], prefix: list[int], largest: list[int], runs: bytes
-    ) -> None: ...
+    def __new__(
+        cls, whole: list[int], prefix: list[int], largest: list[int], runs: bytes
+    ) -> Self: ...
     def feed(self, data: bytes) -> tuple[bytes, tuple[int, ...]]:
         """Frame `data`, which begins where the last feed's reported bytes ended.
 
@@ -24,11 +26,13 @@ class Framer:
         ends; entries are contiguous from offset 0. Tag 0 is the continuation of a message that was
         reported before it was complete. What lies behind the last end is not consumed: give it
         again, in front of more bytes, once there are at least `need` bytes in all.
-        Raises `ValueError` (a length below 4 or above `largest`, an unknown tag).
+        An entry of several messages (`runs`) holds only complete ones.
+        Raises `ValueError` (a length below 4 or above `largest`, an unknown tag), and from then on
+        at every feed.
         """
     @property
     def need(self) -> int:
-        """Bytes that must be there, from the first unconsumed one, before a feed can report more."""
+        """Bytes that must be there, from the first unconsumed one, before a feed reports more."""
     @property
     def remaining(self) -> int:
         """Bytes still to come of a message that was reported before it was complete."""
@@ -53,21 +57,29 @@ def crc32c(data: bytes) -> int:
 
 @final
 class Spool:
-    """An append-only file of frames, preallocated and memory-mapped. docs/recording.md has the layout.
+    """An append-only file of frames, preallocated and mapped. docs/recording.md has the layout.
 
-    All methods raise OSError where the system refuses (ENOSPC, EIO, …); after one the spool is
-    `failed` and every further append raises OSError.
+    All methods raise OSError where the system refuses (ENOSPC, EIO, …); after one every further
+    append raises OSError. After a refused growth `sync` and `close` still make durable what was
+    appended before; after a failed fdatasync nothing is retried. A caller's mistake (a wrong type,
+    a kind above 255) raises TypeError, ValueError or OverflowError and changes nothing.
     """
 
-    def __init__(self, path: str, header: bytes, initial: int, largest_step: int) -> None:
+    def __new__(cls, path: str, header: bytes, initial: int, largest_step: int) -> Self:
         """Create `path` (O_EXCL, mode 0600), preallocate `initial` bytes, write `header`.
 
         It grows by doubling, in steps of at most `largest_step` bytes, each preallocated with
-        posix_fallocate *before* it is mapped; windows behind the end are unmapped.
+        posix_fallocate *before* it is mapped; windows behind the end are unmapped. Where this
+        raises, the file is not there (unless it was before).
         """
     def append(self, kind: int, direction: int, payload: bytes | memoryview) -> int:
-        """Append one frame stamped with both clocks; returns its sequence number (from 0)."""
-    def append_marked(self, mark: bytes, kind: int, direction: int, payload: bytes | memoryview) -> int:
+        """Append one frame stamped with both clocks; returns its sequence number (from 0).
+
+        When this returns the frame is the operating system's: a kill -9 does not lose it.
+        """
+    def append_marked(
+        self, mark: bytes, kind: int, direction: int, payload: bytes | memoryview
+    ) -> int:
         """Append a frame of kind DECISION (3, direction 0) with payload `mark`, then as `append`.
 
         Returns the sequence number of the second. One call because it is the hot path.
@@ -79,7 +91,10 @@ class Spool:
     def synced(self) -> int:
         """Bytes known to be on the disk."""
     def sync(self) -> int:
-        """fdatasync, without the GIL; returns the offset made durable. Callable from any thread."""
+        """fdatasync, without the GIL; returns the offset made durable. Callable from any thread.
+
+        The first also syncs the folder's entry. Where all is durable already it costs nothing.
+        """
     def close(self) -> None:
         """Truncate to `offset`, fdatasync, unmap, close. Idempotent."""
 
@@ -92,6 +107,7 @@ def read_frame(
     """Decode and check the frame at `offset`.
 
     Returns `(kind, direction, connection, sequence, mono_ns, wall_ns, payload_start, payload_end)`;
-    the next frame is at `payload_end + 4`. None where a zero length ends the file or the buffer ends
-    before the frame does. Raises ValueError where the CRC or the length is wrong.
+    the next frame is at `payload_end + 4`. None where a zero length ends the file or the buffer
+    ends before the frame does. Raises ValueError where the CRC or the length is wrong; in a live
+    file that another process writes, read the last frame once more before believing that.
     """

@@ -17,13 +17,13 @@ fn signed(value: u64) -> Result<libc::off_t> {
     libc::off_t::try_from(value).map_err(|_| Error::from_raw_os_error(libc::EFBIG))
 }
 
-/// Gives the file room on the disk up to `size` bytes. On failure (ENOSPC) the file may have become
+/// Gives the file room on the disk for `start..end`. On failure (ENOSPC) the file may have become
 /// larger all the same: truncate it.
-pub fn preallocate(file: &File, size: u64) -> Result<()> {
-    let size = signed(size)?;
+pub fn preallocate(file: &File, start: u64, end: u64) -> Result<()> {
+    let (offset, length) = (signed(start)?, signed(end.saturating_sub(start))?);
     loop {
         // SAFETY: the descriptor is open for as long as `file` is borrowed; no pointers.
-        match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, size) } {
+        match unsafe { libc::posix_fallocate(file.as_raw_fd(), offset, length) } {
             0 => return Ok(()),
             libc::EINTR => {}
             code => return Err(Error::from_raw_os_error(code)),

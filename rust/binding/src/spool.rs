@@ -67,7 +67,7 @@ impl Writer {
         let least = (self.offset + needed as u64).next_multiple_of(page);
         let doubled = (self.end + self.end.min(self.largest_step)).next_multiple_of(page);
         let end = least.max(doubled);
-        os::preallocate(&self.file, end).map_err(|error| {
+        os::preallocate(&self.file, self.end, end).map_err(|error| {
             // ext4 keeps the room that there was: give it back, others need it to end well.
             let _ = self.file.set_len(self.end);
             Failure::of("preallocating the spool")(error)
@@ -167,7 +167,7 @@ impl Spool {
             .map_err(|error| Failure::of("creating the spool")(error).raise(&path))?;
         let offset = header.len() as u64;
         let end = initial.max(offset).max(1).next_multiple_of(os::page());
-        let mut window = os::preallocate(&file, end)
+        let mut window = os::preallocate(&file, 0, end)
             .map_err(Failure::of("preallocating the spool"))
             .and_then(|()| Window::new(&file, 0, end).map_err(Failure::of("mapping the spool")))
             .map_err(|failure| {
