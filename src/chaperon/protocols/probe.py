@@ -8,6 +8,7 @@ from enum import Enum
 
 from chaperon.config import UpstreamConfig
 from chaperon.secrets import Secret
+from chaperon.wire.operation import Operation
 
 
 class Level(Enum):
@@ -48,9 +49,12 @@ class Target:
 
     `schemes` are those of its URLs, the usual one first. `read_url` raises ConfigError (what, a
     newline, the remedy) without repeating the URL. `probe` takes the resource's name for its
-    findings; it raises nothing and connects at most once.
+    findings; it raises nothing and connects at most once. `statement` makes the operation that a
+    statement would be as the first of a session; it asks the target how that session reads names,
+    and raises UpstreamUnavailable where it cannot.
     """
 
     schemes: tuple[str, ...]
     read_url: Callable[[str], TargetAddress]
     probe: Callable[[str, UpstreamConfig], Awaitable[list[Finding]]]
+    statement: Callable[[UpstreamConfig, str], Awaitable[Operation]]

@@ -7,6 +7,7 @@ import ssl
 from dataclasses import dataclass
 
 from chaperon.config import UpstreamConfig
+from chaperon.tls import upstream_tls
 from chaperon.wire.commands import DialCancel
 
 CONNECT_SECONDS = 10.0
@@ -23,21 +24,8 @@ class Upstream:
 
 
 def make_upstream(config: UpstreamConfig) -> Upstream:
-    """From the configuration; raises OSError or ssl.SSLError for unusable certificate files."""
-    return Upstream(config.host, config.port, _context(config))
-
-
-def _context(config: UpstreamConfig) -> ssl.SSLContext | None:
-    """libpq's meanings: `require` encrypts, `verify-ca` checks the chain, `verify-full` the name."""
-    if config.tls == "disable":
-        return None
-    context = ssl.create_default_context(cafile=str(config.ca) if config.ca else None)
-    context.check_hostname = config.tls == "verify-full"
-    if config.tls in ("prefer", "require"):
-        context.verify_mode = ssl.CERT_NONE
-    if config.certificate is not None:
-        context.load_cert_chain(str(config.certificate), str(config.key))
-    return context
+    """From the configuration. Raises ConfigError."""
+    return Upstream(config.host, config.port, upstream_tls(config))
 
 
 async def deliver_cancel(upstream: Upstream, tls: bool, command: DialCancel) -> str:

@@ -12,6 +12,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, assert_never, cast
 
 from chaperon.runtime.dial import CONNECT_SECONDS, deliver_cancel
@@ -181,16 +182,20 @@ class Conversation:
                     self._rarely(command)
         except ProtocolViolation as violation:
             log.warning("%s: %s", self.peer, violation)
-            self._last_words(lambda: self._session.violation(violation))
+            self._last_words(partial(self._session.violation, violation))
         except RecordingFailed as failure:
             self._fail_recording(failure)
         except Exception:
             log.exception("%s: the session failed", self.peer)
-            self._last_words(lambda: self._session.handle(e.Killed("an internal error")))
+            self._last_words(partial(self._session.handle, e.Killed("an internal error")))
 
     def _last_words(self, words: Callable[[], Sequence[c.Command]]) -> None:
         try:
-            self._run(words())
+            for command in words():
+                if isinstance(command, c.Reply):
+                    self._reply(command)
+                elif not isinstance(command, c.Forward):
+                    self._rarely(command)
         except RecordingFailed as failure:
             self._fail_recording(failure)
         except Exception:

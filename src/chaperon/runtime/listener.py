@@ -12,15 +12,12 @@ import logging
 import socket
 import ssl
 from collections.abc import Coroutine
-from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
-from chaperon.config import ListenerConfig, TlsFiles
+from chaperon.config import ListenerConfig
 from chaperon.protocols.base import ListenerFacts
 from chaperon.runtime.driver import Conversation
 from chaperon.runtime.environment import Environment
+from chaperon.tls import certificate_der
 from chaperon.wire.errors import ConfigError, Side
 
 log = logging.getLogger("chaperon.listener")
@@ -28,27 +25,6 @@ log = logging.getLogger("chaperon.listener")
 _TLS_HANDSHAKE_RECORD = 0x16
 _FIRST_BYTE_SECONDS = 60.0
 _BACKLOG = 1024
-
-
-def server_tls(files: TlsFiles, alpn: str | None) -> ssl.SSLContext:
-    """The context of a listener. Raises ConfigError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(str(files.certificate), str(files.key))
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"the listener's certificate or key cannot be used: {error} "
-            f"({files.certificate}, {files.key}). Both must be PEM and belong together."
-        ) from error
-    if alpn is not None:
-        context.set_alpn_protocols([alpn])
-    return context
-
-
-def certificate_der(path: Path) -> bytes:
-    """The first certificate of a PEM file, in DER."""
-    return x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
 
 
 class Listener:
@@ -130,7 +106,12 @@ class Listener:
         loop = self._env.loop
         readable: asyncio.Future[None] = loop.create_future()
         descriptor = accepted.fileno()
-        loop.add_reader(descriptor, lambda: readable.done() or readable.set_result(None))
+
+        def ready() -> None:
+            if not readable.done():
+                readable.set_result(None)
+
+        loop.add_reader(descriptor, ready)
         try:
             async with asyncio.timeout(_FIRST_BYTE_SECONDS):
                 await readable
@@ -139,9 +120,7 @@ class Listener:
         first = accepted.recv(1, socket.MSG_PEEK)
         return first[:1] == bytes((_TLS_HANDSHAKE_RECORD,))
 
-    async def _converse(
-        self, accepted: socket.socket, peer: str, host: str, direct: bool
-    ) -> None:
+    async def _converse(self, accepted: socket.socket, peer: str, host: str, direct: bool) -> None:
         loop = self._env.loop
         session = self._env.service.session(self._facts)
         loopback = ipaddress.ip_address(host.partition("%")[0]).is_loopback
@@ -151,4 +130,3 @@ class Listener:
             accepted,
             ssl=self._env.tls if direct else None,
         )
-

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
@@ -27,17 +28,19 @@ from chaperon.config import Config, load_config
 from chaperon.datafolder import open_data_folder
 from chaperon.identity.authenticate import Authenticator
 from chaperon.identity.mock_key import mock_key
+from chaperon.policy.load import names_of
 from chaperon.policy.model import Json
-from chaperon.policy.reload import PolicyHolder
+from chaperon.policy.reload import Policies
+from chaperon.policy.schema import Schema
 from chaperon.protocols.base import Service
 from chaperon.protocols.registry import REGISTRY
 from chaperon.recording.service import RecordingService
 from chaperon.runtime.dial import Upstream, make_upstream
 from chaperon.runtime.environment import Directory, Environment, Live
-from chaperon.runtime.listener import Listener, server_tls
+from chaperon.runtime.listener import Listener
 from chaperon.store.store import Store
+from chaperon.tls import listener_tls
 from chaperon.wire.commands import Open
-from chaperon.wire.errors import ConfigError
 from chaperon.wire.operation import Operation
 from chaperon.wire.permit import Decision
 from chaperon.wire.principal import Principal
@@ -62,7 +65,8 @@ class Gateway:
         self.config = config
         open_data_folder(config.data)
         self.store = Store.open(config.data)
-        self._policies = PolicyHolder(config, [spec.vocabulary for spec in REGISTRY.values()])
+        schema = Schema({name: spec.vocabulary for name, spec in REGISTRY.items()})
+        self._policies = Policies(config.policies, schema, names_of(config))
         self._recordings = RecordingService(config.data, config.recording.reserve)
         self._authenticator = Authenticator(
             config.principals(), self.store.find_token, mock_key(config.data)
@@ -79,15 +83,8 @@ class Gateway:
         loop = asyncio.get_running_loop()
         for recovered in self._recordings.start():
             log.warning("recovered recording %s", recovered)
-        self._policies.load()
         for name, config in self.config.resources.items():
-            try:
-                self._upstreams[name] = make_upstream(config.upstream)
-            except OSError as error:
-                raise ConfigError(
-                    f"resources.{name}.upstream: a certificate or key cannot be used: {error}. "
-                    "Files must be PEM and readable by the user that runs the gateway."
-                ) from error
+            self._upstreams[name] = make_upstream(config.upstream)
         for name, spec in REGISTRY.items():
             resources = {n: r for n, r in self.config.resources.items() if r.protocol == name}
             self._services[name] = spec.service(resources, secrets.token_bytes)
@@ -99,7 +96,7 @@ class Gateway:
                 loop=loop,
                 service=service,
                 protocol=spec.name,
-                tls=server_tls(config_.tls, spec.alpn) if config_.tls else None,
+                tls=listener_tls(config_.tls, spec.alpn) if config_.tls else None,
                 authenticate=self._authenticator.authenticate,
                 now=decider.now,
                 later=decider.later,
@@ -121,7 +118,7 @@ class Gateway:
             "kind": principal.kind.value,
             "groups": sorted(principal.groups),
             "resource": opened.resource,
-            "policy_hash": self._policies.current.version,
+            "policy_hash": self._policies.current.hash,
             "gateway": __version__,
             **opened.meta,
         }
@@ -136,11 +133,13 @@ class Gateway:
         while not stopping.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), _TICK_SECONDS)
-            if self._policies.poll():
+            if self._policies.tick():
                 for service in self._services.values():
                     service.policy_changed()
             if self._indexer is not None and self._indexer.poll() is not None:
-                log.error("the indexer ended (status %s); starting it again", self._indexer.returncode)
+                log.error(
+                    "the indexer ended (status %s); starting it again", self._indexer.returncode
+                )
                 self._start_indexer()
 
     async def stop(self) -> None:
@@ -185,13 +184,13 @@ class Gateway:
         return True
 
     def policy_status(self) -> Mapping[str, Json]:
-        return self._policies.status()
+        return asdict(self._policies.status)
 
 
 class _Decider:
     """Asks the protocol for the question and policy for the answer."""
 
-    def __init__(self, service: Service, policies: PolicyHolder) -> None:
+    def __init__(self, service: Service, policies: Policies) -> None:
         self._service = service
         self._policies = policies
 

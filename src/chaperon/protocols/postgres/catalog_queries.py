@@ -1,7 +1,8 @@
 """The queries of the catalog loader, for PostgreSQL 13 to 18.
 
 They run with search_path = pg_catalog in a read-only transaction, so every name means PostgreSQL's
-own. Invariant: nothing is filtered but what cannot be named (TOAST) or is another session's (temporary
+own; 16384 is FIRST_USER_OID.
+Invariant: nothing is filtered but what cannot be named (TOAST) or is another session's (temporary
 schemas), so the snapshot is whole for any role: these tables are readable by everybody.
 """
 
@@ -12,59 +13,57 @@ from typing import Final
 FIRST_USER_OID: Final = 16384
 """FirstNormalObjectId of access/transam.h: what was made after initdb."""
 
-_SHOWN = "n.nspname !~ '^pg_(toast|temp_|toast_temp_)'"
-
-SCHEMAS: Final = f"""
-select n.nspname::text as name from pg_namespace n where {_SHOWN}
+SCHEMAS: Final = """
+select n.nspname::text as name from pg_namespace n where n.nspname !~ '^pg_(toast|temp_|toast_temp_)'
 """
 
-RELATIONS: Final = f"""
+RELATIONS: Final = """
 select c.oid::int8 as oid, n.nspname::text as schema, c.relname::text as name,
   c.relkind::text as kind, c.relrowsecurity as secured,
   coalesce((select array_agg(a.attname::text order by a.attnum) from pg_attribute a
     where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-      and n.nspname not in ('pg_catalog', 'information_schema')), '{{}}') as columns,
+      and n.nspname not in ('pg_catalog', 'information_schema')), '{}') as columns,
   coalesce((select array_agg(distinct a.atttypid::int8) from pg_attribute a
     where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-      and a.atttypid >= {FIRST_USER_OID}), '{{}}') as types
+      and a.atttypid >= 16384), '{}') as types
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where {_SHOWN}
+where n.nspname !~ '^pg_(toast|temp_|toast_temp_)'
 """
 
-FUNCTIONS: Final = f"""
+FUNCTIONS: Final = """
 select p.oid::int8 as oid, n.nspname::text as schema, p.proname::text as name,
   p.pronargs >= 1 and p.pronargs - p.pronargdefaults <= 1 as single,
   p.pronargs >= 1 and p.pronargs - p.pronargdefaults <= 1
     and exists (select from pg_type t left join pg_type b on b.oid = t.typbasetype
       where t.oid = p.proargtypes[0] and (t.typtype in ('c', 'p') or b.typtype = 'c')) as row,
-  n.nspname <> 'pg_catalog' or p.oid >= {FIRST_USER_OID} as custom
+  n.nspname <> 'pg_catalog' or p.oid >= 16384 as custom
 from pg_proc p join pg_namespace n on n.oid = p.pronamespace
 where n.nspname !~ '^pg_(toast|temp_|toast_temp_)'
-  and (n.nspname <> 'pg_catalog' or p.oid >= {FIRST_USER_OID}
+  and (n.nspname <> 'pg_catalog' or p.oid >= 16384
     or p.pronargs >= 1 and not p.proargtypes::oid[] @> array['internal'::regtype::oid])
 """
 
-OPERATORS: Final = f"""
+OPERATORS: Final = """
 select n.nspname::text as schema, o.oprname::text as name,
   array[o.oprcode::int8, o.oprrest::int8, o.oprjoin::int8] as functions
 from pg_operator o join pg_namespace n on n.oid = o.oprnamespace
-where n.nspname <> 'pg_catalog' or o.oid >= {FIRST_USER_OID}
+where n.nspname <> 'pg_catalog' or o.oid >= 16384
 """
 
-TYPES: Final = f"""
+TYPES: Final = """
 select t.oid::int8 as oid, n.nspname::text as schema, t.typname::text as name,
   t.typtype::text as kind, t.typbasetype::int8 as base, t.typelem::int8 as element,
   case when t.typtype = 'b' and t.typelem = 0 or t.typtype = 'b' and t.typlen > 0 then
     array[t.typinput::int8, t.typoutput::int8, t.typreceive::int8, t.typsend::int8,
-      t.typmodin::int8, t.typmodout::int8] else '{{}}' end as functions,
+      t.typmodin::int8, t.typmodout::int8] else '{}' end as functions,
   coalesce((select array_agg(distinct a.atttypid::int8) from pg_attribute a
     where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
-      and a.atttypid >= {FIRST_USER_OID}), '{{}}') as parts,
+      and a.atttypid >= 16384), '{}') as parts,
   coalesce((select array_agg(pg_get_expr(k.conbin, 0)) from pg_constraint k
-    where k.contypid = t.oid and k.conbin is not null), '{{}}') as checks
+    where k.contypid = t.oid and k.conbin is not null), '{}') as checks
 from pg_type t join pg_namespace n on n.oid = t.typnamespace
-where {_SHOWN} and (n.nspname not in ('pg_catalog', 'information_schema')
-  or t.oid >= {FIRST_USER_OID})
+where n.nspname !~ '^pg_(toast|temp_|toast_temp_)' and (n.nspname not in ('pg_catalog', 'information_schema')
+  or t.oid >= 16384)
 """
 
 RANGES: Final = """
@@ -72,17 +71,17 @@ select r.rngtypid::int8 as oid, r.rngsubtype::int8 as subtype,
   array[r.rngcanonical::int8, r.rngsubdiff::int8] as functions from pg_range r
 """
 
-TYPE_OPERATORS: Final = f"""
+TYPE_OPERATORS: Final = """
 select distinct c.opcintype::int8 as type, p.amproc::int8 as function
 from pg_opclass c join pg_amproc p on p.amprocfamily = c.opcfamily
   and p.amproclefttype = c.opcintype
-where c.opcintype >= {FIRST_USER_OID} and c.opcdefault
+where c.opcintype >= 16384 and c.opcdefault
 """
 
-CASTS: Final = f"""
+CASTS: Final = """
 select c.castsource::int8 as source, c.casttarget::int8 as target, c.castfunc::int8 as function,
   format_type(c.castsource, null) as source_name, format_type(c.casttarget, null) as target_name
-from pg_cast c where c.oid >= {FIRST_USER_OID} and c.castfunc <> 0
+from pg_cast c where c.oid >= 16384 and c.castfunc <> 0
 """
 
 VIEWS: Final = """
@@ -127,15 +126,16 @@ select d.adrelid::int8 as oid, a.attname::text as name, a.attgenerated::text as 
 from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
 """
 
-INDEXES: Final = f"""
+INDEXES: Final = """
 select i.indrelid::int8 as oid, c.relname::text as name,
-  pg_get_expr(i.indexprs, i.indrelid) as expressions, pg_get_expr(i.indpred, i.indrelid) as predicate,
+  pg_get_expr(i.indexprs, i.indrelid) as expressions,
+  pg_get_expr(i.indpred, i.indrelid) as predicate,
   coalesce((select array_agg(distinct p.amproc::int8) from pg_opclass o
     join pg_amproc p on p.amprocfamily = o.opcfamily
-    where o.oid = any (i.indclass::oid[]) and o.oid >= {FIRST_USER_OID}), '{{}}') as functions
+    where o.oid = any (i.indclass::oid[]) and o.oid >= 16384), '{}') as functions
 from pg_index i join pg_class c on c.oid = i.indexrelid
 where i.indexprs is not null or i.indpred is not null
-  or exists (select from unnest(i.indclass::oid[]) as x where x >= {FIRST_USER_OID})
+  or exists (select from unnest(i.indclass::oid[]) as x where x >= 16384)
 """
 
 PARTITION_KEYS: Final = """
@@ -162,13 +162,13 @@ select i.inhrelid::int8 as child, i.inhparent::int8 as parent from pg_inherits i
   join pg_class c on c.oid = i.inhrelid where c.relkind not in ('i', 'I')
 """
 
-USAGE: Final = f"""
+USAGE: Final = """
 select r.rolname::text as role, array_agg(n.nspname::text) as schemas
 from (select oid, rolname from pg_roles
     where rolname = session_user or pg_has_role(session_user, oid, 'member')
     order by rolname <> session_user, rolname limit 1000) r
   cross join pg_namespace n
-where {_SHOWN} and has_schema_privilege(r.oid, n.oid, 'usage') group by r.rolname
+where n.nspname !~ '^pg_(toast|temp_|toast_temp_)' and has_schema_privilege(r.oid, n.oid, 'usage') group by r.rolname
 """
 
 ALL: Final[dict[str, tuple[int, str]]] = {

@@ -16,6 +16,8 @@ from chaperon.config import ResourceConfig
 from chaperon.facts.catalog import Catalog
 from chaperon.protocols.postgres.catalog import load_catalog
 from chaperon.protocols.postgres.gate import Generation
+from chaperon.tls import upstream_tls
+from chaperon.wire.errors import ConfigError, UpstreamUnavailable
 
 log = logging.getLogger("chaperon.catalog")
 
@@ -59,10 +61,19 @@ class CatalogCache:
 
     async def _load(self) -> Catalog:
         started = time.monotonic()
+        upstream = self._config.upstream
         try:
-            found = await load_catalog(self._config, self._config.safe_functions)
-        except Exception as error:  # whatever it is: nothing resolves, so nothing is allowed by name
-            log.warning("the catalog of %s is not to be had: %s", self._config.upstream.host, error)
+            found = await load_catalog(
+                host=upstream.host,
+                port=upstream.port,
+                database=upstream.database,
+                user=upstream.user,
+                password=upstream.password.resolve().reveal() if upstream.password else None,
+                tls="prefer" if upstream.tls == "prefer" else upstream_tls(upstream),
+                safe_functions=self._config.safe_functions,
+            )
+        except (UpstreamUnavailable, ConfigError) as error:
+            log.warning("names of %s are not resolved: %s", upstream.host, error)
             return Catalog()
         known = self._catalog
         if known is None or replace(found, epoch=known.epoch) != known:

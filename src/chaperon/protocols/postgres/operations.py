@@ -64,7 +64,9 @@ def needs_catalog(operation: Operation) -> bool:
     return operation.verb != _CONNECT
 
 
-def connect_question(principal: Principal, resource: str, protocol: str, operation: Operation) -> Question:
+def connect_question(
+    principal: Principal, resource: str, protocol: str, operation: Operation
+) -> Question:
     """May this principal open a session here, with these startup parameters?"""
     context = _context(operation)
     asks = [Ask("connect")]
@@ -75,7 +77,9 @@ def connect_question(principal: Principal, resource: str, protocol: str, operati
     for setting in filter(None, operation.text.split("\0")):
         name, _, value = setting.partition("=")
         for changed in _options(value) if name == "options" else (name.lower(),):
-            if changed not in _HARMLESS and not (changed == "replication" and not context.replication):
+            if changed not in _HARMLESS and not (
+                changed == "replication" and not context.replication
+            ):
                 asks.append(Ask(CONFIGURE))
                 reasons.append(f"the startup packet sets {changed!r}.")
     return Question(
@@ -128,9 +132,7 @@ def make_plan(
 ) -> Plan:
     """Resolve `raw`, and unite it with the statements that it runs by name."""
     facts = resolve(raw, naming)
-    own = {
-        p.name: make_plan(p.statement, naming, statements, portals) for p in facts.prepares
-    }
+    own = {p.name: make_plan(p.statement, naming, statements, portals) for p in facts.prepares}
     cursors = [
         (c.name, make_plan(c.query, naming, statements, portals), c.hold) for c in facts.declares
     ]
@@ -186,9 +188,7 @@ def _options(value: str) -> list[str]:
     for word in rest:
         if word == "-c":
             setting = next(rest, "")
-        elif word.startswith("-c"):
-            setting = word[2:]
-        elif word.startswith("--"):
+        elif word.startswith("-c") or word.startswith("--"):
             setting = word[2:]
         else:
             names.append(word)

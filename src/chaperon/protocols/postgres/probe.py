@@ -14,10 +14,12 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
 from chaperon.config import UpstreamConfig
+from chaperon.protocols.postgres.plan import SessionNaming, StatementContext
 from chaperon.protocols.postgres.url import SCHEMES, is_loopback, read_url
 from chaperon.protocols.probe import Finding, Level, Target
 from chaperon.secrets import Secret
-from chaperon.wire.errors import ConfigError
+from chaperon.wire.errors import ConfigError, UpstreamUnavailable
+from chaperon.wire.operation import Operation
 
 CONNECT_SECONDS = 10.0
 
@@ -26,6 +28,11 @@ SELECT current_setting('server_version') AS version, r.rolsuper AS superuser,
        s.version AS tls
 FROM pg_catalog.pg_roles r, pg_catalog.pg_stat_ssl s
 WHERE r.rolname = current_user AND s.pid = pg_catalog.pg_backend_pid()
+"""
+
+_SETTINGS = """
+SELECT current_setting('search_path') AS path, current_user::text AS role,
+       current_setting('standard_conforming_strings') AS strings
 """
 
 
@@ -51,6 +58,30 @@ async def probe(name: str, upstream: UpstreamConfig) -> list[Finding]:
     if about is None:
         return [Finding(Level.OK, name, f"PostgreSQL at {at}, as {upstream.user}")]
     return _judged(name, at, upstream, about)
+
+
+async def first_statement(upstream: UpstreamConfig, text: str) -> Operation:
+    """`text` as a simple query at the beginning of a session. Raises UpstreamUnavailable."""
+    try:
+        password = upstream.password.resolve() if upstream.password else Secret("")
+        connection = await _connect(upstream, password)
+    except Exception as error:
+        at = f"{upstream.host}:{upstream.port}"
+        found = _failure("", at, upstream, error)
+        raise UpstreamUnavailable(f"{found.text}\n{found.remedy}") from None
+    try:
+        settings = await connection.fetchrow(_SETTINGS, timeout=CONNECT_SECONDS)
+    except (asyncpg.PostgresError, OSError, TimeoutError) as error:
+        raise UpstreamUnavailable(_text(error)) from None
+    finally:
+        connection.terminate()
+    naming = settings and SessionNaming(
+        setting=settings["path"],
+        role=settings["role"],
+        faithful=settings["strings"] == "on",
+        temp=frozenset(),
+    )
+    return Operation("query", text, context=StatementContext(naming, {}, {}))
 
 
 def _judged(name: str, at: str, upstream: UpstreamConfig, about: asyncpg.Record) -> list[Finding]:
@@ -166,4 +197,4 @@ def _text(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0] or type(error).__name__
 
 
-TARGET = Target(schemes=SCHEMES, read_url=read_url, probe=probe)
+TARGET = Target(schemes=SCHEMES, read_url=read_url, probe=probe, statement=first_statement)

@@ -120,8 +120,8 @@ class Replies:
     __slots__ = (
         "_keep_rest",
         "_names",
-        "copy_in",
         "_reported",
+        "copy_in",
         "failed",
         "queue",
         "renamed",

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from scramp import ScramClient, ScramException, ScramMechanism
-from scramp.core import ChannelBinding
+from scramp.core import ChannelBinding, ScramServer
 
 from chaperon.identity.claims import Verifier
 from chaperon.secrets import Secret
@@ -48,7 +48,7 @@ class ServerExchange:
     def __init__(self, verifier: Verifier, certificate: bytes | None) -> None:
         self._verifier = verifier
         self._binding = channel_binding(certificate)
-        self._server = None
+        self._server: ScramServer | None = None
 
     def mechanisms(self) -> bytes:
         """The body of AuthenticationSASL."""
@@ -73,12 +73,13 @@ class ServerExchange:
             stand_in = text
             if bare.startswith("n=,"):
                 stand_in = f"{header},,n=x,{bare[3:]}"
-            self._server = ScramMechanism(mechanism).make_server(
+            server = ScramMechanism(mechanism).make_server(
                 self._look_up, channel_binding=self._binding
             )
-            self._server.set_client_first(stand_in)
-            self._server.client_first_bare = bare
-            answer: str = self._server.get_server_first()
+            server.set_client_first(stand_in)
+            server.client_first_bare = bare
+            answer: str = server.get_server_first()
+            self._server = server
         except (ScramException, ValueError) as error:
             raise _violation(f"SCRAM: {error}") from error
         return answer.encode()
