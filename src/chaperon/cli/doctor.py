@@ -20,7 +20,7 @@ from chaperon.api.values import Json
 from chaperon.cli.deployment import configuration
 from chaperon.cli.exits import Exit
 from chaperon.cli.output import Style, brief_size, paint, print_json, safe, say
-from chaperon.cli.policies import examine
+from chaperon.cli.policy_findings import examine
 from chaperon.config import Config, ListenerConfig, open_data_folder
 from chaperon.protocols.probe import Finding, Level
 from chaperon.protocols.registry import REGISTRY

@@ -75,7 +75,9 @@ async def first_statement(upstream: UpstreamConfig, text: str) -> Operation:
         raise UpstreamUnavailable(_text(error)) from None
     finally:
         connection.terminate()
-    naming = settings and SessionNaming(
+    if settings is None:
+        return Operation("query", text, context=StatementContext(None, {}, {}))
+    naming = SessionNaming(
         setting=settings["path"],
         role=settings["role"],
         faithful=settings["strings"] == "on",
