@@ -71,12 +71,13 @@ class Catalog:
     """The snapshot. `epoch` grows with each snapshot that differs from the one before.
 
     `schemas`: every schema. `relations`: schema → name → relation. `functions`, `operators`: name
-    → those outside pg_catalog. `builtins`: names in pg_catalog that take one argument. `types`: name →
-    schema → reasons why converting to that type outside pg_catalog runs code that is not listed
-    (empty where it does not); `type_oids`: the same reasons by OID, only where there are any, for
-    the types of bind parameters. `casts`: reasons that concern casts between built-in types; any
-    makes every statement unknown. `usage`: role → schemas that it may use. `safe_functions`:
-    "schema.name", as configured.
+    → those that are not PostgreSQL's own. `builtins`: names in pg_catalog that take one argument.
+    `types`: name → schema → reasons why converting to that type outside pg_catalog runs code that
+    is not listed (empty where it does not); `type_oids`: the same reasons by OID, only where there
+    are any, for the types of bind parameters. `casts`: reasons that concern casts between built-in
+    types; any makes every statement unknown. `on_define`: what data definition runs (event
+    triggers). `usage`: role → schemas that it may use. `safe_functions`: "schema.name", as
+    configured.
     """
 
     epoch: int = 0
@@ -88,6 +89,7 @@ class Catalog:
     types: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     type_oids: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     casts: tuple[str, ...] = ()
+    on_define: tuple[str, ...] = ()
     usage: Mapping[str, frozenset[str]] = field(default_factory=dict)
     safe_functions: frozenset[str] = frozenset()
 

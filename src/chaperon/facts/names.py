@@ -137,6 +137,8 @@ class _Resolver:
             self.functions.add(f"{ref.schema}.{ref.name}" if ref.schema else ref.name)
         if self.catalog.casts and (raw.operators or raw.functions or raw.uses or raw.types):
             self.reasons += self.catalog.casts
+        if Effect.DDL in raw.effects or Effect.TEMP in raw.effects:
+            self.reasons += self.catalog.on_define
         reasons = tuple(dict.fromkeys(self.reasons))
         related = {asked.action for asked in self.questions}
         for action in raw.alone:
@@ -365,10 +367,14 @@ class _Resolver:
         self.functions.add(f"{SYSTEM}.{name}")
         if name in VOLATILE:
             self.volatile = True
-        elif name not in SAFE and name not in SAMPLING:
+        if (name not in SAFE and name not in SAMPLING) or self._overloaded(name):
             if f"{SYSTEM}.{name}" not in self.catalog.safe_functions:
                 self._unlisted(f"{SYSTEM}.{name}")
             self.volatile = True
+
+    def _overloaded(self, name: str) -> bool:
+        """Whether somebody has put a function of that name into pg_catalog."""
+        return any(found.schema == SYSTEM for found in self.catalog.functions.get(name, ()))
 
     def _user_function(self, schema: str, name: str) -> None:
         qualified = f"{schema}.{name}"
@@ -389,8 +395,6 @@ class _Resolver:
 
     def _operator(self, ref: Ref) -> None:
         schema, name = ref
-        if schema == SYSTEM:
-            return
         found = self.catalog.operators.get(name, ())
         if schema is None:
             schemas = set(self._shadowing(operator.schema for operator in found))
@@ -405,7 +409,7 @@ class _Resolver:
                         "list the function in safe_functions."
                     )
                 self.volatile = True
-        if schema is not None and not any(o.schema == schema for o in found):
+        if schema not in (None, SYSTEM) and not any(o.schema == schema for o in found):
             self.reasons.append(f"Operator {schema}.{name} is not in the catalog.")
         if self.naming.stale:
             self._changed()

@@ -18,7 +18,7 @@ from chaperon.facts.reader import Reader
 from chaperon.facts.session_statements import everything
 from chaperon.facts.statements import STATEMENTS
 
-__all__ = ["RawFacts", "SqlFacts", "read_statement", "refused"]
+__all__ = ["RawFacts", "SqlFacts", "read_statement", "read_within", "refused", "sole_source"]
 
 _LARGE = (
     "The statement is too large or too deeply nested to be read here: split it, or bind its values "
@@ -93,3 +93,21 @@ def _facts(data: bytes, nodes: list[dict[str, Any]]) -> RawFacts:
         contents = contents or reader.literal
     secrets = credentials.locate(data, expected, contents) if expected or contents else ()
     return RawFacts(tuple(statements), secrets=secrets)
+
+
+def sole_source(text: str) -> tuple[str, str] | None:
+    """The relation, if qualified, that a view's definition selects from and nothing else.
+
+    It is the one that writing through an updatable view writes (manual, CREATE VIEW, "Updatable
+    Views").
+    """
+    data = text.encode()
+    if len(data) > MAX_BYTES or 0 in data:
+        return None
+    try:
+        statement = json.loads(parse_json(data))["stmts"][0]["stmt"]["SelectStmt"]
+        sources = statement.get("fromClause", [])
+        source = sources[0]["RangeVar"] if len(sources) == 1 else {}
+        return (source["schemaname"], source["relname"])
+    except (SyntaxProblem, RecursionError, ValueError, KeyError, TypeError, IndexError):
+        return None

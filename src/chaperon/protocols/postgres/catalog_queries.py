@@ -14,7 +14,8 @@ FIRST_USER_OID: Final = 16384
 """FirstNormalObjectId of access/transam.h: what was made after initdb."""
 
 SCHEMAS: Final = """
-select n.nspname::text as name from pg_namespace n where n.nspname !~ '^pg_(toast|temp_|toast_temp_)'
+select n.nspname::text as name from pg_namespace n
+where n.nspname !~ '^pg_(toast|temp_|toast_temp_)'
 """
 
 RELATIONS: Final = """
@@ -62,7 +63,8 @@ select t.oid::int8 as oid, n.nspname::text as schema, t.typname::text as name,
   coalesce((select array_agg(pg_get_expr(k.conbin, 0)) from pg_constraint k
     where k.contypid = t.oid and k.conbin is not null), '{}') as checks
 from pg_type t join pg_namespace n on n.oid = t.typnamespace
-where n.nspname !~ '^pg_(toast|temp_|toast_temp_)' and (n.nspname not in ('pg_catalog', 'information_schema')
+where n.nspname !~ '^pg_(toast|temp_|toast_temp_)'
+  and (n.nspname not in ('pg_catalog', 'information_schema')
   or t.oid >= 16384)
 """
 
@@ -168,7 +170,8 @@ from (select oid, rolname from pg_roles
     where rolname = session_user or pg_has_role(session_user, oid, 'member')
     order by rolname <> session_user, rolname limit 1000) r
   cross join pg_namespace n
-where n.nspname !~ '^pg_(toast|temp_|toast_temp_)' and has_schema_privilege(r.oid, n.oid, 'usage') group by r.rolname
+where n.nspname !~ '^pg_(toast|temp_|toast_temp_)'
+  and has_schema_privilege(r.oid, n.oid, 'usage') group by r.rolname
 """
 
 ALL: Final[dict[str, tuple[int, str]]] = {

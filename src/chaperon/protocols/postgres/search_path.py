@@ -1,7 +1,7 @@
 """Compute the effective search path from the text of `SHOW search_path`. Pure.
 
 As `current_schemas(true)` does (catalog/namespace.c, recomputeNamespacePath).
-Invariant: a text that PostgreSQL would not accept, or a role whose rights are not known, gives None.
+Invariant: a text that PostgreSQL would refuse, or a role whose rights are not known, gives None.
 """
 
 from __future__ import annotations
