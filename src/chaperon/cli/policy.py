@@ -6,9 +6,7 @@ import asyncio
 import secrets
 import sys
 from pathlib import Path
-from typing import cast
 
-from chaperon.api.values import Json
 from chaperon.cli.deployment import configuration, known
 from chaperon.cli.exits import CommandFailed, Exit
 from chaperon.cli.output import Style, paint, print_json, safe_lines, say
@@ -55,7 +53,7 @@ def check(given: Path | None, *, json: bool) -> None:
 def explain(
     given: Path | None, principal: str, resource: str, statement: str, *, json: bool
 ) -> None:
-    """Print how `statement` would be decided. Raises SystemExit (denied) where it would not pass."""
+    """Print how `statement` would be decided. Raises SystemExit where it would be denied."""
     config = configuration(given)
     principals = config.principals()
     known("principal", principal, principals, "identity.local")
@@ -65,7 +63,7 @@ def explain(
         _explained(config, principals[principal], resource, text)
     )
     if json:
-        print_json({**cast(dict[str, Json], explanation.as_json()), "may_connect": may_connect})
+        print_json({**explanation.as_json(), "may_connect": may_connect})
     else:
         say(safe_lines(policies.render(explanation)))
         if not may_connect:

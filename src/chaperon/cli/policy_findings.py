@@ -13,7 +13,6 @@ from chaperon.policy import explain as policies
 from chaperon.policy.decision import PolicySet
 from chaperon.policy.load import load_policies, names_of
 from chaperon.policy.model import Json, Question
-from chaperon.policy.schema import Vocabulary
 from chaperon.protocols.probe import Finding, Level
 from chaperon.protocols.registry import REGISTRY
 from chaperon.wire.ask import Ask
@@ -21,6 +20,7 @@ from chaperon.wire.errors import ConfigError
 from chaperon.wire.principal import Principal, PrincipalKind
 
 _SUBJECT = "policies"
+_CONNECT = Ask("connect")
 _STRANGER = Principal(PrincipalKind.AGENT, "somebody-whom-no-policy-names")
 _WORST: dict[str, Json] = {"set": (), "bool": True, "long": 1, "string": ""}
 
@@ -43,21 +43,22 @@ def examine(config: Config) -> Iterator[Finding]:
 
 
 def _too_much(config: Config, loaded: PolicySet, resource: str) -> Iterator[Finding]:
-    if _may(config, loaded, _STRANGER, resource, "connect"):
+    protocol = config.resources[resource].protocol
+    if loaded.evaluate(Question(_STRANGER, resource, protocol, (_CONNECT,))).allowed:
         yield Finding(
             Level.WARN,
             _SUBJECT,
             f"whoever has a token may connect to {resource}, whatever their groups",
             "Name a principal or a group in the permit.",
         )
-    vocabulary = REGISTRY[config.resources[resource].protocol].vocabulary
+    vocabulary = REGISTRY[protocol].vocabulary
+    # The facts of a statement that a careful policy would stop at.
+    worst = {fact.name: _WORST[fact.type] for fact in vocabulary.facts}
+    every = tuple(Ask(action.name) for action in vocabulary.actions)
     boundless = [
         principal.name
         for principal in config.principals().values()
-        if all(
-            _may(config, loaded, principal, resource, action.name, _worst(vocabulary))
-            for action in vocabulary.actions
-        )
+        if loaded.evaluate(Question(principal, resource, protocol, every, worst)).allowed
     ]
     if boundless:
         yield Finding(
@@ -73,7 +74,10 @@ def _nothing(config: Config, loaded: PolicySet) -> Iterator[Finding]:
     locked_out = [
         principal.name
         for principal in config.principals().values()
-        if not any(_may(config, loaded, principal, name, "connect") for name in config.resources)
+        if not any(
+            loaded.evaluate(Question(principal, name, resource.protocol, (_CONNECT,))).allowed
+            for name, resource in config.resources.items()
+        )
     ]
     if locked_out and config.resources:
         yield Finding(
@@ -82,21 +86,3 @@ def _nothing(config: Config, loaded: PolicySet) -> Iterator[Finding]:
             f"may connect nowhere: {', '.join(sorted(locked_out))}",
             'Permit Action::"connect" to them or to a group that they are in.',
         )
-
-
-def _may(
-    config: Config,
-    loaded: PolicySet,
-    principal: Principal,
-    resource: str,
-    action: str,
-    statement: dict[str, Json] | None = None,
-) -> bool:
-    protocol = config.resources[resource].protocol
-    asks = (Ask(action),)
-    return loaded.evaluate(Question(principal, resource, protocol, asks, statement)).allowed
-
-
-def _worst(vocabulary: Vocabulary) -> dict[str, Json]:
-    """Facts of a statement that a careful policy would stop at."""
-    return {fact.name: _WORST[fact.type] for fact in vocabulary.facts}

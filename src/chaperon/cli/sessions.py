@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from chaperon.api.sessions import MOST_STATEMENTS
+from chaperon.api.values import Json
 from chaperon.cli import times
 from chaperon.cli.backend import Backend, backend
 from chaperon.cli.deployment import known
@@ -125,7 +126,7 @@ def kill(given: Path | None, prefix: str, reason: str, *, json: bool) -> None:
 def _statements(at: Backend, session: str) -> Iterator[dict[str, Any]]:
     after = -1
     while True:
-        params = {"id": session, "after": after, "limit": MOST_STATEMENTS}
+        params: dict[str, Json] = {"id": session, "after": after, "limit": MOST_STATEMENTS}
         page = cast(list[dict[str, Any]], at.call("sessions.statements", params))
         yield from page
         if len(page) < MOST_STATEMENTS:

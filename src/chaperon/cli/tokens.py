@@ -1,4 +1,4 @@
-"""`chaperon token`: makes, lists and revokes. A token is printed by `create`, once, and never again."""
+"""`chaperon token`: makes, lists and revokes. Only `create` prints a token, and only once."""
 
 from __future__ import annotations
 
