@@ -25,7 +25,7 @@ _LENGTH = struct.Struct("!I")
 
 
 class Pieces(NamedTuple):
-    """Messages in `data`; the i-th ends at `ends[i]`. `position` is where `data` begins in the stream."""
+    """Messages in `data`; the i-th ends at `ends[i]`. `position`: where `data` begins in all."""
 
     data: bytes
     tags: bytes
@@ -39,7 +39,7 @@ _NOTHING = Pieces(b"", b"", (), 0)
 class Stream:
     """One direction. `broken` says why it cannot be framed any more, "" while it can."""
 
-    __slots__ = ("_framer", "_waiting", "_waiting_size", "broken", "position")
+    __slots__ = ("_framer", "_waiting", "_waiting_size", "broken", "position", "told")
 
     def __init__(self, framer: Framer) -> None:
         self._framer = framer
@@ -47,6 +47,7 @@ class Stream:
         self._waiting_size = 0
         self.position = 0
         self.broken = ""
+        self.told = False
 
     def feed(self, data: bytes) -> Pieces:
         """Frame `data`; nothing once broken."""

@@ -1,4 +1,4 @@
-"""What the decoder of recordings keeps while it follows a session: what was asked, under which name."""
+"""What the decoder of recordings keeps while it follows a session: what was asked, and named."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections import OrderedDict
 from enum import IntEnum
 from typing import NamedTuple
 
-from chaperon.recording.frame import Frame, read_decision
+from chaperon.recording.frame import Frame, Json, read_decision
 from chaperon.recording.recorder import KNOWN_DECISIONS
 from chaperon.recording.transcript import (
     Column,
     Ending,
     Failure,
-    Json,
     Outcome,
     Parameter,
     Statement,
@@ -43,7 +42,7 @@ class Moment(NamedTuple):
 
 
 class Definition:
-    """A prepared statement. `reported`: its failure has been told, so its execution is not again."""
+    """A prepared statement. `reported`: its failure has been told, and is not told again."""
 
     __slots__ = (
         "columns", "moment", "name", "oids", "reported", "text", "text_bytes", "types", "verdict"
@@ -202,16 +201,13 @@ class Decisions:
         before = self._waiting.get(position)
         if before is None or not before.denied:
             self._waiting[position] = verdict
+        if len(self._waiting) > KNOWN_DECISIONS:
+            del self._waiting[next(iter(self._waiting))]
         return None
 
     def about(self, position: int) -> Verdict | None:
         """The decision on the message at `position`, if there is one."""
         return self._waiting.pop(position, None) if self._waiting else None
-
-    def passed(self, position: int) -> None:
-        """Every message before `position` has come: what still waits there is about none."""
-        for earlier in [p for p in self._waiting if p < position]:
-            del self._waiting[earlier]
 
 
 def read_evidence(evidence: bytes) -> tuple[Verdict, bool]:
