@@ -12,6 +12,7 @@ from typing import Final
 from chaperon.facts.parser import STRING_KINDS, SyntaxProblem, Token, scan
 
 _MARKS: Final = (b"password", b"passwd", b"secret", b"token", b"credential", b"://", b"key")
+_SURE_MARKS: Final = (b"password", b"passwd", b"secret", b"credential")
 _WORDS: Final = ("pass", "secret", "token", "credential", "key")
 # A string's own content: a connection string or a URI with a password.
 _CONNECTION = re.compile(rb"pass(?:word|wd)?\s*=|://[^/\s@:]*:[^/\s@]*@", re.IGNORECASE)
@@ -71,3 +72,9 @@ def _rest(text: bytes) -> tuple[Range, ...]:
     """Everything from the first quote on: the scanner itself gave up."""
     starts = [at for at in (text.find(b"'"), text.find(b"$")) if at >= 0]
     return ((min(starts), len(text)),) if starts else ()
+
+
+def whole(text: bytes) -> tuple[Range, ...]:
+    """All of a text that no scanner has seen, where it may hold a credential."""
+    lowered = text.lower()
+    return ((0, len(text)),) if any(mark in lowered for mark in _SURE_MARKS) else ()

@@ -37,32 +37,31 @@ def read_statement(text: str) -> RawFacts:
 
 def read_within(text: str, max_bytes: int, max_tree: int) -> RawFacts:
     """As `read_statement` under other limits (bytes of text, bytes of JSON tree)."""
-    if len(text) > max_bytes:
-        return refused(_LARGE, large=True)
     try:
         data = text.encode()
     except UnicodeEncodeError:
         return refused("The statement is not valid UTF-8.")
     if len(data) > max_bytes:
-        return refused(_LARGE, large=True)
+        return _too_large(data)
     if 0 in data:
-        return refused("The statement has a NUL byte, at which parsers stop reading: remove it.")
+        why = "The statement has a NUL byte, at which parsers stop reading: remove it."
+        return replace(refused(why), secrets=credentials.whole(data))
     try:
         tree = parse_json(data)
         if len(tree) > max_tree:
-            return refused(_LARGE, large=True)
+            return _too_large(data)
         return _facts(data, json.loads(tree).get("stmts", []))
     except SyntaxProblem as problem:
         message = str(problem)
         if message.startswith(("memory exhausted", "stack depth")):
-            return refused(_LARGE, large=True)
+            return _too_large(data)
         return RawFacts(
             reasons=(f"The statement does not parse: {message}.",),
             kinds=frozenset({"invalid"}),
             secrets=credentials.unparsed(data),
         )
     except RecursionError:
-        return refused(_LARGE, large=True)
+        return _too_large(data)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         # A tree of a shape that the walk does not expect is one that it does not understand.
         return replace(
@@ -73,6 +72,10 @@ def read_within(text: str, max_bytes: int, max_tree: int) -> RawFacts:
 def refused(reason: str, *, large: bool = False) -> RawFacts:
     """Facts of a text that was not read."""
     return RawFacts(reasons=(reason,), kinds=frozenset({"unread"}), large=large)
+
+
+def _too_large(data: bytes) -> RawFacts:
+    return replace(refused(_LARGE, large=True), secrets=credentials.whole(data))
 
 
 def _facts(data: bytes, nodes: list[dict[str, Any]]) -> RawFacts:
