@@ -14,10 +14,21 @@ from typing import Annotated
 import typer
 
 from chaperon import __version__
+from chaperon.api.errors import ApiError, Code
 from chaperon.cli.exits import CommandFailed, Exit
 from chaperon.wire.errors import ChaperonError, ConfigError
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+_EXIT_OF = {
+    Code.BAD_REQUEST: Exit.USAGE,
+    Code.NOT_FOUND: Exit.NOT_FOUND,
+    Code.AMBIGUOUS: Exit.NOT_FOUND,
+    Code.NOT_RUNNING: Exit.NOT_RUNNING,
+    Code.UNREACHABLE: Exit.NOT_RUNNING,
+    Code.CONFIGURATION: Exit.CONFIGURATION,
+}
 
 
 def _group(text: str) -> typer.Typer:
@@ -334,6 +345,8 @@ def main() -> None:
         app()
     except CommandFailed as error:
         _end(error.code, error.what, error.remedy)
+    except ApiError as error:
+        _end(_EXIT_OF.get(error.code, Exit.FAILED), error.message, error.remedy)
     except ConfigError as error:
         what, _, remedy = str(error).partition("\n")
         _end(Exit.CONFIGURATION, what, remedy)

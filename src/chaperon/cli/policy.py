@@ -45,7 +45,9 @@ def check(given: Path | None, *, json: bool) -> None:
             }
         )
         return
-    say(f"{len(report.policies)} policies in {config.policies} are in order ({report.hash[:16]}).")
+    number = len(report.policies)
+    say(f"{config.policies} is in order: {number} {'policy' if number == 1 else 'policies'}.")
+    say(f"hash         {report.hash}")
     for warning in report.warnings:
         say(f"{paint('warning:', Style.YELLOW)} {safe_lines(warning)}")
 

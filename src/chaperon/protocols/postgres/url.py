@@ -25,7 +25,7 @@ def read_url(url: str) -> TargetAddress:
         port = parts.port
         options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
     except ValueError as error:
-        what = "the port is not a number" if "ort" in str(error) else "it is malformed"
+        what = "its port is no number up to 65535" if "ort" in str(error) else "it is malformed"
         raise ConfigError(
             f"The database URL cannot be read: {what}.\n{_EXAMPLE}; write special characters of a "
             f"user or password percent-encoded."
