@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from chaperon.config import ResourceConfig
 from chaperon.policy.model import Question
 from chaperon.policy.schema import Vocabulary
 from chaperon.protocols.probe import Target
+from chaperon.recording.transcript import DecoderFactory
 from chaperon.wire.operation import Operation
 from chaperon.wire.principal import Principal
 from chaperon.wire.session import Session
@@ -70,5 +71,5 @@ class ProtocolSpec:
     alpn: str | None
     vocabulary: Vocabulary
     service: Callable[[Mapping[str, ResourceConfig], Callable[[int], bytes]], Service]
-    transcript: Callable[[], Any]
+    transcript: DecoderFactory
     target: Target

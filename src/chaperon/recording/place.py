@@ -27,6 +27,12 @@ def recordings_folder(data: Path) -> Path:
     return data / "recordings"
 
 
+def day_folder(data: Path, wall_ns: int) -> Path:
+    """Where the recording of a session that began at `wall_ns` is kept."""
+    day = datetime.fromtimestamp(wall_ns // 1_000_000_000, UTC)
+    return recordings_folder(data) / f"{day:%Y}" / f"{day:%m}" / f"{day:%d}"
+
+
 def corrupt_folder(data: Path) -> Path:
     """Recordings damaged where they had been durable; never changed by Chaperon."""
     return data / "corrupt"
@@ -55,9 +61,7 @@ def finish(data: Path, path: Path) -> Path:
 
     Raises OSError; FileExistsError where another file has that name.
     """
-    day = datetime.fromtimestamp(_started_ns(path) / 1e9, UTC)
-    folder = recordings_folder(data) / f"{day:%Y}" / f"{day:%m}" / f"{day:%d}"
-    return move(path, folder)
+    return move(path, day_folder(data, _started_ns(path)))
 
 
 def move(path: Path, folder: Path) -> Path:

@@ -7,14 +7,13 @@ from collections import OrderedDict
 from enum import IntEnum
 from typing import NamedTuple
 
-from chaperon.recording.frame import Frame, Json, read_decision
+from chaperon.recording.frame import Frame, read_decision
 from chaperon.recording.recorder import KNOWN_DECISIONS
 from chaperon.recording.transcript import (
     Column,
     Ending,
     Failure,
     Outcome,
-    Parameter,
     Statement,
     Verdict,
 )
@@ -245,16 +244,3 @@ def strictest(verdicts: list[Verdict | None]) -> Verdict:
         if verdict.denied:
             return verdict
     return there[-1] if there else Verdict()
-
-
-def json_parameters(parameters: tuple[Parameter, ...]) -> list[Json]:
-    """Bind values for the index and for machines."""
-    listed: list[Json] = []
-    for value, type_, binary in ((p.value, p.type, p.binary) for p in parameters):
-        entry: dict[str, Json] = {"value": value.text, "type": type_, "size": value.size}
-        if value.cut:
-            entry["cut"] = True
-        if binary:
-            entry["binary"] = True
-        listed.append(entry)
-    return listed
