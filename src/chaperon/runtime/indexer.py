@@ -1,4 +1,4 @@
-"""Fills the store from the recordings, in a process of its own: `python -m chaperon.runtime.indexer`.
+"""Fills the store from the recordings: `python -m chaperon.runtime.indexer DATA`, its own process.
 
 Invariant: it only ever reads recordings, and what it writes can be made again from them. It may lag
 behind the data path, and never the other way round. It ends when its parent does.
@@ -12,7 +12,7 @@ import resource as limits
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
@@ -137,7 +137,7 @@ class Indexer:
 
 
 def rebuild(data: Path, store: Store, progress: Callable[[int, int], None] | None = None) -> int:
-    """Make sessions and statements again from all recordings; returns the number of sessions.
+    """Make sessions and statements again from all recordings; returns the number of recordings.
 
     `progress(done, of)` in bytes. Tokens stay. Raises OSError, SQLAlchemyError; then what is in the
     index is right, but not all.
@@ -151,36 +151,33 @@ def rebuild(data: Path, store: Store, progress: Callable[[int, int], None] | Non
     for path, size in zip(paths, sizes, strict=True):
         if path.stem not in seen:
             seen.add(path.stem)
-            count += _index(
-                data, path, batch, lambda read, d=done: _tell(progress, d + read, total)
-            )
+            for read in _index(data, path, batch):
+                if progress is not None:
+                    progress(min(done + read, total), total)
+            count += 1
         done += size
-        _tell(progress, done, total)
     batch.write()
+    if progress is not None:
+        progress(total, total)
     return count
 
 
-def _index(data: Path, path: Path, batch: Batch, tell: Callable[[int], None]) -> bool:
+def _index(data: Path, path: Path, batch: Batch) -> Iterator[int]:
+    """Read one recording to its end; yields the bytes read so far."""
     try:
         indexed = Indexed(data, path)
     except FileNotFoundError:
-        return False
+        return
     except DamagedRecording as error:
         log.error("not indexed: %s", error)
-        return False
+        return
     try:
         while indexed.more():
             statements = indexed.advance()
             batch.add(indexed.row(), statements)
-            tell(indexed.offset)
+            yield indexed.offset
     finally:
         indexed.close()
-    return True
-
-
-def _tell(progress: Callable[[int, int], None] | None, done: int, total: int) -> None:
-    if progress is not None:
-        progress(min(done, total), total)
 
 
 def _size(path: Path) -> int:
