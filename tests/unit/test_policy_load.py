@@ -78,6 +78,11 @@ def test_policies_keep_id_place_and_message(tmp_path: Path) -> None:
         ('@id("x") permit (principal == ?principal, action, resource);', "templates", ""),
         ('@id("x") permit (principal, action, resource)', "end of input", ""),
         ('@id("x") permit (principal, action, resorce);', "resorce", ""),
+        (
+            '@id("x") permit (principal, action, resource in [Resource::"orders"]);',
+            "set of entity uids",
+            "when { resource in",
+        ),
         ('@id("x") @id("y") permit (principal, action, resource);', "duplicate", ""),
         ("/* c */ permit (principal, action, resource);", "unexpected token", ""),
         ("// nothing\n", "no policy", "first"),

@@ -19,7 +19,7 @@ from chaperon.policy.schema import GENERAL, RESOURCE, Schema
 from chaperon.wire.principal import PrincipalKind
 
 ANNOTATIONS: Final = ("id", "message", "review", "mode")
-_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}\Z")
 _HIDDEN: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _LONGEST_MESSAGE: Final = 1000
 
@@ -90,7 +90,7 @@ def _annotations(policy: Mapping[str, Any]) -> Iterator[Complaint]:
         yield Complaint(f"@id({own!r}) is reserved.", "Choose another id.")
     elif not _ID.match(own):
         yield Complaint(
-            f"@id({own!r}) is not usable.", "Use letters, digits, `.`, `_` and `-`, at most 100."
+            f"@id({own!r}) is not usable.", "Use letters, digits, `.`, `_`, `@`, `-`; at most 100."
         )
     message = given.get("message")
     if message is not None and (_HIDDEN.search(message) or not message.strip()):

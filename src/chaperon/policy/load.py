@@ -192,6 +192,12 @@ def _in_our_words(error: str) -> Complaint:
             text,
             "Not every action has it: write `context has statement && …` first, or name actions.",
         )
+    if "found set of entity uids" in text:
+        return Complaint(
+            text,
+            "Only actions may be a list here: write `resource`, and then "
+            "`when { resource in [A, B] }`.",
+        )
     if "unable to find an applicable action" in text:
         return Complaint(text, "This principal, action and resource never come together.")
     return Complaint(text, "docs/policy.md has the actions, types and facts.")
