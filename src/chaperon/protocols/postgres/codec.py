@@ -7,8 +7,6 @@ Sources: PostgreSQL 18 manual "Message Formats"; limits as the server has them
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from chaperon._core import Framer
 from chaperon.wire.errors import ProtocolViolation, Side
 
@@ -19,24 +17,18 @@ INSPECTION_LIMIT = 16 * 1024 * 1024
 HEADER = 5
 
 
-class Batch(NamedTuple):
-    """Messages in `data`: the i-th has tag `tags[i]` and ends at `ends[i]`; they are contiguous.
+Batch = tuple[bytes, bytes, tuple[int, ...]]
+"""`(data, tags, ends)`: the i-th message has tag `tags[i]` and ends at `ends[i]` in `data`.
 
-    Tag 0 goes on with a message that was too large to hold.
-    """
-
-    data: bytes
-    tags: bytes
-    ends: tuple[int, ...]
-
-
-EMPTY = Batch(b"", b"", ())
+They are contiguous from offset 0. Tag 0 goes on with a message that was too large to hold. A plain
+tuple, because one is made for every read.
+"""
 
 
 class Codec:
-    """Frames one direction. `position` is the count of bytes given out before the current batch."""
+    """Frames one direction."""
 
-    __slots__ = ("_framer", "_need", "_side", "_waiting", "_waiting_size", "position")
+    __slots__ = ("_framer", "_need", "_side", "_waiting", "_waiting_size")
 
     def __init__(self, framer: Framer, side: Side) -> None:
         self._framer = framer
@@ -44,7 +36,6 @@ class Codec:
         self._waiting: list[bytes] = []
         self._waiting_size = 0
         self._need = 0
-        self.position = 0
 
     @property
     def inside(self) -> bool:
@@ -69,7 +60,7 @@ class Codec:
             self._waiting.append(data)
             self._waiting_size += len(data)
             if self._waiting_size < self._need:
-                return EMPTY
+                return b"", b"", ()
             data = b"".join(self._waiting)
             self._waiting.clear()
             self._waiting_size = 0
@@ -77,13 +68,12 @@ class Codec:
             tags, ends = self._framer.feed(data)
         except ValueError as error:
             raise ProtocolViolation(self._side, str(error)) from error
-        used = ends[-1] if ends else 0
-        if used != len(data):
-            rest = data[used:]
+        if not ends or ends[-1] != len(data):
+            rest = data[ends[-1] if ends else 0 :]
             self._waiting.append(rest)
             self._waiting_size = len(rest)
             self._need = self._framer.need
-        return Batch(data, tags, ends)
+        return data, tags, ends
 
 
 def _table(default: int, special: dict[bytes, int]) -> list[int]:

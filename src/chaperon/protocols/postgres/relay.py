@@ -12,7 +12,7 @@ from enum import Enum, auto
 from typing import Final
 
 from chaperon.protocols.postgres import gate as names_of
-from chaperon.protocols.postgres.codec import EMPTY, HEADER, Batch, backend_codec, frontend_codec
+from chaperon.protocols.postgres.codec import HEADER, backend_codec, frontend_codec
 from chaperon.protocols.postgres.denial import (
     FAILING_PARSE,
     FAILING_QUERY,
@@ -107,7 +107,9 @@ class Relay:
         self._names = Namespace()
         self._replies = Replies(self._names)
         self._gate = Gate(generation)
-        self._batch: Batch = EMPTY
+        self._data = b""
+        self._tags = b""
+        self._ends: tuple[int, ...] = ()
         self._next = 0
         self._base = 0
         """The count of the agent's bytes before the batch."""
@@ -154,7 +156,7 @@ class Relay:
             return []
         self._gate.refresh()
         self._take(data)
-        if self._batch.tags in _CYCLES and not (self._skipping or self._replies.skipping):
+        if self._tags in _CYCLES and not (self._skipping or self._replies.skipping):
             forward = self._cycle()
             if forward is not None:
                 return [forward]
@@ -165,7 +167,7 @@ class Relay:
 
         Does what `_walk` would do for it, or None and nothing where anything is out of the ordinary.
         """
-        data, tags, ends = self._batch
+        data, tags, ends = self._data, self._tags, self._ends
         size = len(data)
         if ends[-1] != size:
             return None
@@ -214,16 +216,16 @@ class Relay:
         return Forward(self._permit, data, (Mark(permit, self._base + start),))
 
     def _take(self, data: bytes) -> None:
-        if self._batch.tags:
-            self._base += self._batch.ends[-1]
-        self._batch = self._front.feed(data)
+        if self._ends:
+            self._base += self._ends[-1]
+        self._data, self._tags, self._ends = self._front.feed(data)
         self._next = 0
         self._segment = 0
 
     def _walk(self) -> list[Command]:
         out = self._out
         while True:
-            data, tags, ends = self._batch
+            data, tags, ends = self._data, self._tags, self._ends
             index = self._next
             start = ends[index - 1] if index else 0
             waiting = False
@@ -260,7 +262,7 @@ class Relay:
         """Forward what passes, up to `end`."""
         start = self._segment
         if end > start:
-            data = self._batch.data
+            data = self._data
             piece = data if start == 0 and end == len(data) else memoryview(data)[start:end]
             recorded = self._redacted(start, end) if self._secrets else None
             self._out.append(Forward(self._permit, piece, tuple(self._marks), recorded))
@@ -268,7 +270,7 @@ class Relay:
         self._marks.clear()
 
     def _redacted(self, start: int, end: int) -> bytes:
-        clean = bytearray(memoryview(self._batch.data)[start:end])
+        clean = bytearray(memoryview(self._data)[start:end])
         for first, last in self._secrets:
             low, high = max(first - start, 0), min(last - start, len(clean))
             if low < high:
@@ -279,7 +281,7 @@ class Relay:
     def _drop(self, start: int, end: int, marks: tuple[Mark, ...] = ()) -> _Do:
         """Keep a message from the target, but record it."""
         self._flush(start)
-        recorded: bytes | memoryview = memoryview(self._batch.data)[start:end]
+        recorded: bytes | memoryview = memoryview(self._data)[start:end]
         if self._secrets:
             recorded = self._redacted(start, end)
         self._out.append(Record(Direction.FROM_AGENT, recorded, marks))
@@ -323,7 +325,7 @@ class Relay:
         return None
 
     def _segment_end(self) -> int:
-        return self._batch.ends[self._next - 1] if self._next else 0
+        return self._ends[self._next - 1] if self._next else 0
 
     def _ask_names(self) -> None:
         self._flush(self._segment_end())
@@ -401,7 +403,7 @@ class Relay:
         return do
 
     def _oversize(self, start: int, end: int) -> Denial | None:
-        size = int32(self._batch.data, start + 1) + 1
+        size = int32(self._data, start + 1) + 1
         return too_long(size, self._limit) if size > end - start else None
 
     def _skip(self) -> bool:
@@ -596,15 +598,14 @@ class Relay:
 
     def backend(self, data: bytes) -> list[Command]:
         """Take bytes from the target."""
-        batch = self._back.feed(data)
-        if not batch.tags:
+        data, tags, ends = self._back.feed(data)
+        if not ends:
             return []
-        absorbed = self._replies.absorb(batch)
+        absorbed = self._replies.absorb(data, tags, ends)
         out: list[Command]
         if absorbed is None:
-            used = batch.ends[-1]
-            whole = batch.data
-            out = [Reply(whole if used == len(whole) else memoryview(whole)[:used])]
+            used = ends[-1]
+            out = [Reply(data if used == len(data) else memoryview(data)[:used])]
         else:
             out = [Record(Direction.FROM_TARGET, kept) for kept in absorbed.kept]
             out.extend(Reply(piece) for piece in absorbed.replies)
@@ -665,9 +666,9 @@ class Relay:
 
     def rest(self) -> list[Command]:
         """Record what the agent sent and nobody will look at any more."""
-        data = self._batch.data
+        data = self._data
         used = self._segment_end()
-        left = data[used : self._batch.ends[-1]] if self._batch.tags else b""
+        left = data[used : self._ends[-1]] if self._tags else b""
         left += self._front.take_waiting() + b"".join(self._inbox)
         self._inbox.clear()
         return [Record(Direction.FROM_AGENT, left)] if left else []

@@ -12,7 +12,7 @@ from collections import deque
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from chaperon.protocols.postgres.codec import HEADER, Batch
+from chaperon.protocols.postgres.codec import HEADER
 from chaperon.protocols.postgres.messages import read_error
 from chaperon.protocols.postgres.namespace import Namespace, Undo
 from chaperon.wire.errors import ProtocolViolation, Side
@@ -143,9 +143,8 @@ class Replies:
         self._reported: dict[bytes, bytes] = {}
         self._keep_rest = False
 
-    def absorb(self, batch: Batch) -> Absorbed | None:
-        """Match `batch`. None means that all of it goes to the agent as it is."""
-        data, tags, ends = batch
+    def absorb(self, data: bytes, tags: bytes, ends: tuple[int, ...]) -> Absorbed | None:
+        """Match framed messages. None means that all of them go to the agent as they are."""
         queue = self.queue
         expected = _WHOLE.get(tags)
         if expected is not None and tuple(queue) == expected:

@@ -81,10 +81,10 @@ class Login:
         if self._state not in (_State.LOGIN, _State.PARAMETERS):
             raise ProtocolViolation(Side.UPSTREAM, "bytes where none are expected")
         out: list[Command] = []
-        batch = self._codec.feed(data)
+        data, tags, ends = self._codec.feed(data)
         start = 0
-        for tag, end in zip(batch.tags, batch.ends, strict=True):
-            out.extend(self._one(chr(tag), batch.data[start:end]))
+        for tag, end in zip(tags, ends, strict=True):
+            out.extend(self._one(chr(tag), data[start:end]))
             start = end
         return out
 
