@@ -133,6 +133,23 @@ def _time(data: bytes) -> str:
     return str((datetime.min.replace(tzinfo=UTC) + timedelta(microseconds=micros)).time())
 
 
+def _interval(data: bytes) -> str:
+    """interval_send: microseconds, days, months."""
+    micros, days, months = struct.unpack("!qii", data)
+    years, months = int(months / 12), months - 12 * int(months / 12)
+    parts = [
+        f"{number} {unit}"
+        for number, unit in ((years, "years"), (months, "mons"), (days, "days"))
+        if number
+    ]
+    if micros or not parts:
+        seconds, rest = divmod(abs(micros), 1_000_000)
+        clock = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+        fraction = f".{rest:06d}".rstrip("0") if rest else ""
+        parts.append(("-" if micros < 0 else "") + clock + fraction)
+    return " ".join(parts)
+
+
 def _numeric(data: bytes) -> str:
     """numeric_send: digit groups base 10000, weight of the first, sign, scale."""
     count, weight, sign, scale = struct.unpack_from("!HhHH", data)
@@ -191,6 +208,7 @@ _BINARY: dict[int, Callable[[bytes], str]] = {
     1083: _time,
     1114: _timestamp,
     1184: _timestamptz,
+    1186: _interval,
     1700: _numeric,
     2205: _scalar("!I"),
     2206: _scalar("!I"),
