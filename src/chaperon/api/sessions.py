@@ -13,14 +13,10 @@ from typing import cast
 from chaperon.api.context import LiveSession
 from chaperon.api.desk import Desk, method
 from chaperon.api.errors import ApiError, Code
+from chaperon.api.limits import LATEST_NS, MOST_SESSIONS, MOST_STATEMENTS, VERDICTS
 from chaperon.api.params import Params
 from chaperon.api.values import Json
 from chaperon.store import SessionFilter, SessionRow, StatementRow
-
-_LATEST_NS = 2**63 - 1
-MOST_SESSIONS = 10_000
-MOST_STATEMENTS = 1_000
-VERDICTS = ("allow", "deny")
 
 
 @method(
@@ -31,8 +27,8 @@ async def sessions_list(desk: Desk, params: Params) -> Json:
     wanted = SessionFilter(
         principal=params.optional_text("principal"),
         resource=params.optional_text("resource"),
-        since_ns=params.optional_integer("since_ns", least=0, largest=_LATEST_NS),
-        until_ns=params.optional_integer("until_ns", least=0, largest=_LATEST_NS),
+        since_ns=params.optional_integer("since_ns", least=0, largest=LATEST_NS),
+        until_ns=params.optional_integer("until_ns", least=0, largest=LATEST_NS),
         verdict=params.optional_text("verdict"),
         text=params.optional_text("text"),
     )

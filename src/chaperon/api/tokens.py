@@ -8,21 +8,18 @@ import time
 
 from chaperon.api.desk import Desk, method
 from chaperon.api.errors import ApiError, Code
+from chaperon.api.limits import DEFAULT_TTL_NS, LONGEST_TTL_NS, SECOND_NS
 from chaperon.api.live import end
 from chaperon.api.params import Params
 from chaperon.api.values import Json
 from chaperon.identity.tokens import TokenRow, issue, looks_like_token_id, token_id_of
-
-_SECOND = 1_000_000_000
-LONGEST_TTL_NS = 366 * 86400 * _SECOND
-DEFAULT_TTL_NS = 3600 * _SECOND
 
 
 @method("token.create", "principal", "ttl_ns")
 async def token_create(desk: Desk, params: Params) -> Json:
     """Issue a token and store what proves it. The answer holds its text."""
     principal = _known(desk, params.text("principal"))
-    ttl_ns = params.optional_integer("ttl_ns", least=_SECOND, largest=LONGEST_TTL_NS)
+    ttl_ns = params.optional_integer("ttl_ns", least=SECOND_NS, largest=LONGEST_TTL_NS)
     issued = issue(principal, now_ns=time.time_ns(), ttl_ns=ttl_ns or DEFAULT_TTL_NS)
     await asyncio.to_thread(desk.store.add_token, issued.record)
     answer = _as_json(issued.record, issued.record.issued_ns)

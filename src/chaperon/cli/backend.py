@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, cast
-
-from sqlalchemy.exc import SQLAlchemyError
+from typing import Protocol
 
 from chaperon.api.address import socket_path
 from chaperon.api.client import ControlClient
-from chaperon.api.desk import Desk
 from chaperon.api.errors import ApiError, Code
-from chaperon.api.methods import METHODS
 from chaperon.api.values import Json
 from chaperon.cli.deployment import configuration
-from chaperon.cli.exits import CommandFailed, Exit
-from chaperon.config import Config, open_data_folder
-from chaperon.store import Store
+from chaperon.config import Config
 
 
 class Backend(Protocol):
@@ -47,12 +40,11 @@ def backend(given: Path | None) -> Iterator[Backend]:
         with client:
             yield _Remote(config, client)
         return
-    open_data_folder(config.data)
-    store = Store.open(config.data)
-    try:
-        yield _Local(config, store)
-    finally:
-        store.close()
+    # The store's libraries take longer to import than a gateway to answer.
+    from chaperon.cli.local import local  # noqa: PLC0415  # only where no gateway runs
+
+    with local(config) as at:
+        yield at
 
 
 class _Remote:
@@ -64,23 +56,3 @@ class _Remote:
 
     def call(self, method: str, params: Mapping[str, Json]) -> Json:
         return self._client.call(method, params)
-
-
-class _Local:
-    running = False
-
-    def __init__(self, config: Config, store: Store) -> None:
-        self.config = config
-        self._desk = Desk(config, store, None)
-
-    def call(self, method: str, params: Mapping[str, Json]) -> Json:
-        async def run() -> Json:
-            return await cast(Awaitable[Json], METHODS[method].run(self._desk, params))
-
-        try:
-            return asyncio.run(run())
-        except SQLAlchemyError as error:
-            cause = getattr(error, "orig", None) or error
-            raise CommandFailed(
-                Exit.FAILED, f"The store does not answer: {cause}.", "See: chaperon doctor"
-            ) from None

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from enum import Enum
+from textwrap import dedent
 from typing import Any, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
@@ -140,7 +141,7 @@ class Lines:
         head = f"{_clock(statement.started_ns)}  #{statement.ordinal}  "
         style = Style.RED if statement.verdict.denied else Style.BOLD
         text = statement.text or _without_text(statement)
-        parts = safe_lines(text.rstrip()).split("\n")
+        parts = safe_lines(dedent(text.strip("\r\n").rstrip())).split("\n")
         lines: list[Line] = [(), (Span(head, Style.DIM), Span(parts[0], style))]
         lines += [(Span(_INDENT + part, style),) for part in parts[1:_TEXT_LINES]]
         if len(parts) > _TEXT_LINES:
@@ -254,7 +255,8 @@ class Lines:
         match ending.outcome:
             case Outcome.FAILED | Outcome.DENIED:
                 style = Style.RED if ending.outcome is Outcome.DENIED else Style.YELLOW
-                lines += _failure(ending.failure, style)
+                told = event.statement.verdict.message if style is Style.RED else None
+                lines += _failure(ending.failure, style, told)
             case Outcome.SKIPPED:
                 text = "skipped: an earlier statement of its pipeline failed"
                 lines.append((Span(_INDENT + text, Style.YELLOW),))
@@ -334,12 +336,14 @@ def _parameter(parameter: Parameter) -> Span:
     return Span(shown(parameter.value) + named)
 
 
-def _failure(failure: Failure | None, style: Style) -> list[Line]:
+def _failure(failure: Failure | None, style: Style, told: str | None) -> list[Line]:
+    """`told` is a message that has been shown before."""
     if failure is None:
         return []
-    lines: list[Line] = [
-        (Span(f"{_INDENT}ERROR {visible(failure.code)}: {visible(failure.message)}", style),)
-    ]
+    lines: list[Line] = []
+    if failure.message != told:
+        text = f"ERROR {visible(failure.code)}: {visible(failure.message)}"
+        lines.append((Span(_INDENT + text, style),))
     for name, text in (("detail", failure.detail), ("hint", failure.hint)):
         if text:
             lines.append((Span(f"{_INDENT}{name}: {visible(text)}", Style.DIM),))

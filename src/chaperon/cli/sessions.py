@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from chaperon.api.sessions import MOST_STATEMENTS
+from chaperon.api.limits import MOST_STATEMENTS
 from chaperon.api.values import Json
 from chaperon.cli import times
 from chaperon.cli.backend import Backend, backend
@@ -180,17 +180,23 @@ def _print_head(row: dict[str, Any]) -> None:
         ("resource", f"{row['resource']} ({row['protocol']})"),
         ("from", row["peer"]),
         ("started", local_time(row["started_ns"])),
-        ("ended", local_time(row["ended_ns"]) or row["state"]),
+        ("state", row["state"]),
+        ("ended", local_time(row["ended_ns"])),
         ("reason", row["reason"] or ""),
         ("policy", row["policy_hash"]),
         ("recording", row["path"]),
         ("recorded", brief_size(row["recorded_bytes"]) if row["recorded_bytes"] else ""),
         ("damage", row["damage"]),
     ]
-    lines += [(key, str(value)) for key, value in meta.items() if key not in row]
+    shown = {key: value for key, value in meta.items() if key not in row and key != "session"}
+    lines += [(key, _flat(value)) for key, value in shown.items()]
     for key, value in lines:
         if value:
             say(f"{paint(f'{key:<12}', Style.DIM)} {safe(value)}")
+
+
+def _flat(value: Json) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _print_statement(statement: dict[str, Any], started_ns: int) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 GROUP = "agents"
+_BARE = re.compile(r"(?:\./)?[A-Za-z][A-Za-z0-9_./-]*")
+_WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
 
 _CONFIG = """\
 # Chaperon's configuration; docs/configuration.md explains every key.
@@ -72,6 +75,13 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=True)
 
 
+def _scalar(value: str | int) -> str:
+    """A YAML scalar, bare where it cannot be read as anything but this text."""
+    if isinstance(value, int) or (_BARE.fullmatch(value) and value.lower() not in _WORDS):
+        return str(value)
+    return quoted(value)
+
+
 def config_text(
     *,
     protocol: str,
@@ -82,22 +92,18 @@ def config_text(
     password_file: str | None,
 ) -> str:
     """The configuration file. `password_file` is relative to it; None for no password."""
-    lines = [
-        f"      {key}: {quoted(value) if isinstance(value, str) else value}"
-        for key, value in upstream.items()
-        if key != "tls"
-    ]
+    lines = [f"      {key}: {_scalar(value)}" for key, value in upstream.items() if key != "tls"]
     if password_file is not None:
-        lines.append(f"      password: {{file: {quoted(password_file)}}}")
+        lines.append(f"      password: {{file: {_scalar(password_file)}}}")
     lines.append("      # As libpq's sslmode; verify-full is the one that nobody can get between.")
     lines.append(f"      tls: {upstream['tls']}")
     return _filled(
         _CONFIG,
         protocol=protocol,
         listen=quoted(listen),
-        agent=quoted(agent),
+        agent=_scalar(agent),
         group=GROUP,
-        resource=quoted(resource),
+        resource=_scalar(resource),
         upstream="\n".join(lines),
     )
 

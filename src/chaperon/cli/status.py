@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from chaperon.cli.backend import backend
-from chaperon.cli.output import brief_duration, brief_size, print_json, safe, say
+from chaperon.cli.output import (
+    Style,
+    brief_duration,
+    brief_size,
+    local_time,
+    paint,
+    print_json,
+    safe_lines,
+    say,
+)
 
 
 def run(given: Path | None, *, json: bool) -> None:
@@ -27,6 +36,9 @@ def run(given: Path | None, *, json: bool) -> None:
         f"disk         {brief_size(status['free_bytes'])} free, "
         f"reserve {brief_size(status['reserve_bytes'])}"
     )
-    for key, value in policy.items():
-        if value not in (None, ""):
-            say(f"policy       {key}: {safe(str(value))}")
+    say(f"policies     {policy['policies']}, loaded {local_time(policy['loaded_ns'])}")
+    if error := policy.get("error"):
+        since = local_time(policy.get("error_ns"))
+        say(paint(f"             what is there since {since} cannot be loaded:", Style.RED))
+        for line in safe_lines(error).splitlines():
+            say(f"             {line}")

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
-from chaperon.api.tokens import LONGEST_TTL_NS
+from chaperon.api.limits import LONGEST_TTL_NS
 from chaperon.cli import times
 from chaperon.cli.backend import backend
 from chaperon.cli.exits import CommandFailed, Exit
