@@ -52,7 +52,9 @@ class PolicySet:
             return Permit._issue(evidence, question.statement_facts)
         refusal = refusal_of(question, evaluation, self.schema)
         evidence = evidence_of(question, evaluation, self.hash, refusal)
-        return Denial(refusal.policy, refusal.message, refusal.remedy, evidence)
+        return Denial(
+            refusal.policy, refusal.message, refusal.remedy, evidence, question.statement_facts
+        )
 
     def evaluate(self, question: Question, *, everything: bool = False) -> Evaluation:
         """The verdict on each ask. With `everything`, a denial does not end the asking."""

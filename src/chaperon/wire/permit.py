@@ -7,7 +7,7 @@ undecided bytes does not type-check.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Never, Self
 
 
@@ -43,13 +43,15 @@ class Denial:
     """Policy's refusal: what the agent is told, and what the recording keeps.
 
     `policy` is the `@id` of the policy that refused, or a reserved id such as `default-deny`;
-    `message` a sentence for the agent; `remedy` what would help; `evidence` as in `Permit`.
+    `message` a sentence for the agent; `remedy` what would help; `evidence` and `statement_facts` as
+    in `Permit`: a refused statement may hold a secret that its recording must not.
     """
 
     policy: str
     message: str
     remedy: str
     evidence: bytes
+    statement_facts: object = field(default=None, compare=False, repr=False)
 
 
 Decision = Permit | Denial

@@ -375,8 +375,18 @@ class Relay:
     def _conceal(self, plan: Plan, text_start: int) -> None:
         self._secrets.extend((text_start + a, text_start + b) for a, b in plan.secrets)
 
+    def _text_start(self, start: int, end: int) -> int:
+        """Where the text of a Query or Parse begins; `end` for messages that have none."""
+        tag = self._data[start]
+        if tag == _PARSE:
+            return self._data.find(0, start + HEADER, end) + 1
+        return start + HEADER if tag == _QUERY else end
+
     def _refuse(self, denial: Denial, start: int, end: int, extended: bool) -> _Do:
         """Answer in the denied statement's place as the server would (denial.py)."""
+        self._flush(start)
+        if isinstance(denial.statement_facts, Plan):
+            self._conceal(denial.statement_facts, self._text_start(start, end))
         in_place = bool(self._replies.queue) or self._sent or self._replies.status != IDLE
         error = denial_response(denial)
         do = self._drop(start, end, (Mark(denial, self._base + start),))
@@ -682,6 +692,7 @@ def _plan(permit: Permit) -> Plan:
 
 
 _PARSE: Final = ord("P")
+_QUERY: Final = ord("Q")
 _CYCLES: Final = {
     b"Q": (QUERY,),
     b"BES": (BIND, EXECUTE, SYNC),
