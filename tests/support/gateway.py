@@ -190,7 +190,7 @@ class Gateway:
     def dsn(
         self, token: Token | None = None, user: str = AGENT, *, scram: bool = False, **more: str
     ) -> str:
-        """A connection address through the gateway; `scram` puts the token's id in the user name."""
+        """A connection address through the gateway; `scram`: the user name has the token's id."""
         token = token or self.token(user)
         name = quote(f"{user}+{token.public_id}" if scram else user, safe="")
         query = "&".join(f"{key}={quote(value, safe='')}" for key, value in more.items())

@@ -75,9 +75,7 @@ class RecordingRelay:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(
-            asyncio.start_server(self._accept, "127.0.0.1", 0)
-        )
+        server = self._loop.run_until_complete(asyncio.start_server(self._accept, "127.0.0.1", 0))
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         self._loop.run_forever()
@@ -94,7 +92,9 @@ class RecordingRelay:
         session = _Session(recorder)
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
 
-        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter, down: bool) -> None:
+        async def pump(
+            source: asyncio.StreamReader, sink: asyncio.StreamWriter, down: bool
+        ) -> None:
             while data := await source.read(65536):
                 (session.from_agent if down else session.to_agent)(data)
                 sink.write(data)
