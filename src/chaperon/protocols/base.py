@@ -40,10 +40,8 @@ class Service(Protocol):
         """The question for policy, or None where that needs waiting: then `question`."""
         ...
 
-    async def question(
-        self, principal: Principal, resource: str, operation: Operation
-    ) -> Question:
-        """The question for policy. Does not raise: what cannot be found out makes it ask for more."""
+    async def question(self, principal: Principal, resource: str, operation: Operation) -> Question:
+        """The question for policy. What cannot be found out makes it ask for more."""
         ...
 
     def invalidate(self, resource: str) -> None:

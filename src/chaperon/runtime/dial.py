@@ -1,4 +1,4 @@
-"""Reaches a target: the connection of a session, and the short one that carries a cancel request."""
+"""Reaches a target: a session's connection, and the short one that carries a cancel request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make_upstream(config: UpstreamConfig) -> Upstream:
 
 
 async def deliver_cancel(upstream: Upstream, tls: bool, command: DialCancel) -> str:
-    """Send a cancel request and wait until the target closes; returns what happened, for the log."""
+    """Send a cancel request, wait until the target closes; says what happened, for the log."""
     writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(_CANCEL_SECONDS):

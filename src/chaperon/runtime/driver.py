@@ -126,7 +126,7 @@ class Conversation:
         stream = cast(asyncio.Transport, transport)
         if side is Side.DOWNSTREAM:
             if self._down.transport is None:
-                self._env.directory.open_connections += 1
+                self._env.directory.came()
                 self._down.transport = stream
                 tls = tls_info(stream, peer=False) if self._direct_tls else None
                 self.handle(e.Connected(self.peer, self._loopback, tls))
@@ -444,7 +444,7 @@ class Conversation:
         self._timeout.cancel()
         directory = self._env.directory
         directory.live.pop(self.id, None)
-        directory.open_connections -= 1
+        directory.left()
         for key in self._cancel_keys:
             directory.by_cancel.pop(key, None)
         if not self._pending:

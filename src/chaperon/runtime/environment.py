@@ -55,6 +55,17 @@ class Directory:
     open_connections: int = 0
     idle: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def came(self) -> None:
+        """A connection was accepted."""
+        self.open_connections += 1
+        self.idle.clear()
+
+    def left(self) -> None:
+        """A connection has ended."""
+        self.open_connections -= 1
+        if self.open_connections == 0:
+            self.idle.set()
+
 
 @dataclass(frozen=True, slots=True)
 class Environment:

@@ -148,9 +148,9 @@ class Gateway:
             listener.stop()
         for live in list(self._directory.live.values()):
             live.kill("the gateway is shutting down")
-        deadline = time.monotonic() + _DRAIN_SECONDS
-        while self._directory.open_connections > 0 and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)
+        if self._directory.open_connections:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._directory.idle.wait(), _DRAIN_SECONDS)
         for service in self._services.values():
             await service.close()
         await asyncio.to_thread(self._recordings.stop)

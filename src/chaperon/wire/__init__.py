@@ -1,1 +1,1 @@
-"""The sans-io kernel: events, commands, permits, buffers, errors. No asyncio, clock or randomness."""
+"""The sans-io kernel: events, commands, permits, errors. No asyncio, clock or randomness."""

@@ -53,7 +53,7 @@ class Rejected(Exception):
 
 
 class Handshake:
-    """`outcome` is set when the agent is known, `cancel` when the connection is a cancel request."""
+    """`outcome` is set when the agent is known, `cancelled` when this is a cancel request."""
 
     def __init__(self, certificate: bytes | None, allow_cleartext: bool) -> None:
         self._certificate = certificate

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Any
+from typing import Any, Literal
 
 import asyncpg
 
@@ -28,7 +28,7 @@ async def load_catalog(
     database: str,
     user: str,
     password: str | None,
-    tls: ssl.SSLContext | str | bool | None = None,
+    tls: ssl.SSLContext | Literal["prefer"] | bool | None = None,
     safe_functions: frozenset[str] = frozenset(),
     epoch: int = 0,
     seconds: float = 10.0,

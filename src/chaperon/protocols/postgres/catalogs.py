@@ -1,8 +1,8 @@
 """Keeps a snapshot of each target's catalog fresh enough, over the gateway's own connection.
 
-Invariant: a decision never uses a snapshot that is older than the resource's staleness limit or than
-the last DDL that passed through this gateway. Where none can be had, the empty snapshot resolves
-nothing, and what does not resolve is unknown.
+Invariant: a decision never uses a snapshot that is older than the resource's staleness limit or
+than the last DDL that passed through this gateway. Where none can be had, the empty snapshot
+resolves nothing, and what does not resolve is unknown.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Bytes to messages, both ways. Invariant: what is given out, joined, is what came in.
 
-The framing itself is compiled; here are the tables of the protocol and the bytes that wait for more.
+The framing itself is compiled; here are the protocol's tables, and the bytes that wait for more.
 Sources: PostgreSQL 18 manual "Message Formats"; limits as the server has them
 (`PQ_SMALL_MESSAGE_LIMIT`, `PQ_LARGE_MESSAGE_LIMIT` in its documentation of the source).
 """

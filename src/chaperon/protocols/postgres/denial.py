@@ -40,6 +40,7 @@ def too_long(size: int, limit: int) -> Denial:
     return Denial(
         policy="inspection-limit",
         message=f"The statement has {size} bytes; at most {limit} are inspected.",
-        remedy="Send long data as bind values or through COPY, or raise the resource's inspection_limit.",
+        remedy="Send long data as bind values or through COPY, or have the resource's "
+        "inspection_limit raised.",
         evidence=json.dumps(evidence, separators=(",", ":"), sort_keys=True).encode(),
     )

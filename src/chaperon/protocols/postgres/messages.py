@@ -160,7 +160,7 @@ def read_bind(data: bytes, start: int, end: int) -> BindFields:
 
 
 def read_bind_values(data: bytes, at: int, end: int) -> tuple[bytes | None, ...]:
-    """Bind's values from the offset behind its names; a value cut by `end` is given as far as it is."""
+    """Bind's values from the offset behind its names; one that `end` cuts is given up to there."""
     try:
         (formats,) = struct.unpack_from("!H", data, at)
         at += 2 + 2 * formats

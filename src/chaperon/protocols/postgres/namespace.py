@@ -1,9 +1,9 @@
 """Prepared statements and portals of one session, SQL-level and protocol-level alike.
 
-Names are entered when the message that defines them is forwarded, because later messages of the same
-pipeline use them before the server has answered; an `Undo` takes them back where the server refuses.
-Invariant: a name maps to the statement that the server would run for it, or is absent, and an absent
-name is decided as unknown.
+Names are entered when the message that defines them is forwarded, because later messages of the
+same pipeline use them before the server has answered; an `Undo` takes them back where the server
+refuses. Invariant: a name maps to the statement that the server would run for it, or is absent, and
+an absent name is decided as unknown.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """From an operation of this protocol to the question that policy is asked.
 
-Invariant: a question names everything that running the operation may do, as far as it is known; what
-is not known makes it ask for `sql.unknown`. Statements that EXECUTE, FETCH or bind others count as
-what they run.
+Invariant: a question names everything that running the operation may do, as far as it is known;
+what is not known makes it ask for `sql.unknown`. Statements that EXECUTE, FETCH or bind others count
+as what they run.
 """
 
 from __future__ import annotations
@@ -95,8 +95,9 @@ def connect_question(
 def statement_question(
     principal: Principal,
     resource: str,
-    protocol: str,
     operation: Operation,
+    *,
+    protocol: str,
     raw: RawFacts,
     catalog: Catalog,
 ) -> Question:
@@ -164,7 +165,7 @@ def make_plan(
 
 
 def _united(facts: SqlFacts, named: Plan | None, naming: Naming) -> SqlFacts:
-    """`facts` with what `named` does now: names may mean something else than when it was prepared."""
+    """`facts` with what `named` does now, which may be other than when it was prepared."""
     if named is None:
         reason = "it runs a prepared statement or cursor that this session did not see defined."
         return replace(facts, unknown=True, reasons=(*facts.reasons, reason))

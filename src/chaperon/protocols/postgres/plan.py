@@ -60,7 +60,8 @@ class StatementContext:
 
     `naming` is None where the server's word is not to be had (a pipeline behind a SET). `ddl_open`:
     the open transaction has changed the catalog. `plan` is what a Bind or Execute names, None with
-    `known` False for a name that this session did not see defined. `replication`: the walsender's grammar applies.
+    `known` False for a name that this session did not see defined. `replication`: the walsender's
+    grammar applies.
     """
 
     naming: SessionNaming | None

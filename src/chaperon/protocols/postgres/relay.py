@@ -165,7 +165,7 @@ class Relay:
     def _cycle(self) -> Forward | None:
         """One whole query of a kind that was decided before, which is what most reads hold.
 
-        Does what `_walk` would do for it, or None and nothing where anything is out of the ordinary.
+        Does what `_walk` would do for it, or nothing (None) where anything is out of the ordinary.
         """
         data, tags, ends = self._data, self._tags, self._ends
         size = len(data)

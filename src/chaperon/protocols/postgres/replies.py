@@ -3,7 +3,8 @@
 Each message that goes upstream and has an answer leaves an `Expect` in a queue. Invariant: the head
 of the queue is what the server is answering now, so a reply that belongs to the gateway's own
 question (a probe, a statement that stands in for a denied one) never reaches the agent as it is.
-Source: PostgreSQL 18 manual, "Message Flow": extended query, pipelining, COPY, asynchronous messages.
+Source: PostgreSQL 18 manual, "Message Flow": extended query, pipelining, COPY, asynchronous
+operations.
 """
 
 from __future__ import annotations

@@ -82,14 +82,18 @@ class PostgresService:
         raw = raw_facts(operation)
         if raw.large:
             return None
-        return statement_question(principal, resource, NAME, operation, raw, catalog)
+        return statement_question(
+            principal, resource, operation, protocol=NAME, raw=raw, catalog=catalog
+        )
 
     async def question(self, principal: Principal, resource: str, operation: Operation) -> Question:
         catalog = await self._catalogs[resource].load()
         raw = raw_facts(operation)
         if raw.large:
             raw = await self._helper.read_large(operation.text)
-        return statement_question(principal, resource, NAME, operation, raw, catalog)
+        return statement_question(
+            principal, resource, operation, protocol=NAME, raw=raw, catalog=catalog
+        )
 
     async def facts(self, resource: str, text: str) -> tuple[RawFacts, Catalog]:
         """Raw facts of a text, for explaining; the catalog is the target's."""

@@ -239,7 +239,7 @@ class PostgresSession:
         phase, self._phase = self._phase, _Phase.ENDED
         relay, self._relay = self._relay, None
         rest = relay.rest() if relay else []
-        # Before the agent is known there is no recording, and nothing of a conversation in the reply.
+        # Before the agent is known there is no recording, and the reply holds no conversation.
         recorded = b"" if phase is _Phase.HANDSHAKE or self._target is None else None
         return [*rest, Reply(messages.error_response(error), recorded=recorded), Close(reason)]
 

@@ -42,7 +42,7 @@ class CancelPacket:
 
 @dataclass(frozen=True, slots=True)
 class Startup:
-    """A StartupMessage of protocol 3. `minor` as asked; `options` are `_pq_.` ones, not understood."""
+    """A StartupMessage of protocol 3. `minor` as asked; `options` are those named `_pq_.…`."""
 
     minor: int
     parameters: dict[str, str]
@@ -103,7 +103,7 @@ def read_packet(data: bytes) -> tuple[Packet, int] | None:
 
 def _startup(minor: int, body: bytes) -> Startup:
     parts = body.split(b"\0")
-    # name NUL value NUL … NUL: an even count of texts, an empty name, and what follows the last NUL.
+    # name NUL value NUL … NUL: pairs, an empty name, and nothing behind the last NUL.
     if len(parts) < 2 or parts[-1] or parts[-2]:
         raise ProtocolViolation(Side.DOWNSTREAM, "the startup packet has no terminator")
     texts = parts[:-2]

@@ -30,8 +30,20 @@ use, and they reach no data. They are in `read` too, for policies that say
 `action == Action::"connect"`. They are not in `write`: `forbid` over writes must not end
 transactions. Settings that change rights or how text is read are `sql.configure`, in `grant`."""
 
+KINDS: Final = frozenset(
+    "select insert update delete merge copy_from copy_to copy_program copy_file truncate lock "
+    "create alter drop comment security_label refresh vacuum cluster reindex checkpoint "
+    "grant revoke create_role alter_role drop_role alter_system "
+    "begin commit rollback savepoint release rollback_to set_transaction set_constraints "
+    "prepare_transaction commit_prepared rollback_prepared "
+    "set reset show discard set_role set_session_authorization "
+    "prepare execute deallocate declare fetch move close explain "
+    "listen unlisten notify load do call unknown unread invalid".split()
+)
+"""What `context.statement.kinds` can hold: a policy that looks for anything else is refused."""
+
 _QUALIFIED: Final = r"[^.]+\..+"
-_SCHEMA_FIRST: Final = "names have their schema in front, as in public.orders"
+_SCHEMA_FIRST: Final = "Names have their schema in front, as in public.orders."
 
 POSTGRES: Final = Vocabulary(
     statement="SqlStatement",
@@ -46,10 +58,10 @@ POSTGRES: Final = Vocabulary(
         for name, group in ask.ACTIONS.items()
     ),
     facts=(
-        Fact("kinds", "set", r"[a-z_]+", "kinds are in lower case, as in delete"),
-        Fact("functions", "set", _QUALIFIED, _SCHEMA_FIRST),
-        Fact("reads", "set", _QUALIFIED, _SCHEMA_FIRST),
-        Fact("writes", "set", _QUALIFIED, _SCHEMA_FIRST),
+        Fact("kinds", "set", values=KINDS),
+        Fact("functions", "set", pattern=_QUALIFIED, hint=_SCHEMA_FIRST),
+        Fact("reads", "set", pattern=_QUALIFIED, hint=_SCHEMA_FIRST),
+        Fact("writes", "set", pattern=_QUALIFIED, hint=_SCHEMA_FIRST),
         Fact("unbounded", "bool"),
         Fact("statements", "long"),
         Fact("volatile", "bool"),
