@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import typer
+from pydantic import ValidationError
 
 from chaperon.cli import starter
 from chaperon.cli.deployment import known_protocols
 from chaperon.cli.exits import CommandFailed, Exit
 from chaperon.cli.output import Style, note, paint, safe, say
-from chaperon.config import load_config
+from chaperon.config import ListenerConfig, load_config
 from chaperon.protocols.probe import TargetAddress
 from chaperon.protocols.registry import REGISTRY
 from chaperon.secrets import Secret
@@ -45,6 +46,7 @@ def run(url: str | None, folder: Path, *, resource: str | None, agent: str, list
             "Write elsewhere with --dir DIR, or move it away.",
         )
     protocol, target = _target(url)
+    _check_address(protocol, listen)
     name = _usable(resource or _as_name(target.name), "--resource")
     files = _files(
         folder,
@@ -180,6 +182,16 @@ def _make_folder(folder: Path) -> None:
 def _as_name(text: str) -> str:
     """A usable resource name near to `text`, which is the target's own."""
     return re.sub(r"[^A-Za-z0-9._@-]+", "-", text).lstrip("._@-")[:63] or "database"
+
+
+def _check_address(protocol: str, listen: str) -> None:
+    try:
+        ListenerConfig(protocol=protocol, address=listen)
+    except ValidationError as error:
+        why = error.errors()[0].get("ctx", {})
+        raise CommandFailed(
+            Exit.USAGE, f"--listen: {why.get('text', error)}", str(why.get("remedy", ""))
+        ) from None
 
 
 def _usable(name: str, option: str) -> str:

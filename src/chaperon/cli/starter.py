@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 
@@ -71,8 +70,17 @@ permit (
 
 
 def quoted(text: str) -> str:
-    """A string as YAML and Cedar both read it: in double quotes, everything else escaped."""
-    return json.dumps(text, ensure_ascii=True)
+    """A string in YAML's double quotes (YAML 1.2 §5.7). What is ASCII is read by Cedar alike."""
+    return f'"{"".join(_escaped(character) for character in text)}"'
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if character in '"\\':
+        return f"\\{character}"
+    if 0x20 <= code < 0x7F:
+        return character
+    return f"\\x{code:02x}" if code < 0x100 else f"\\U{code:08x}"
 
 
 def _scalar(value: str | int) -> str:
