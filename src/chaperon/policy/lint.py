@@ -15,7 +15,7 @@ from typing import Any, Final
 from chaperon.policy import arithmetic
 from chaperon.policy.evidence import RESERVED_IDS
 from chaperon.policy.model import Complaint
-from chaperon.policy.schema import GENERAL, RESOURCE, Schema
+from chaperon.policy.schema import GENERAL, RESOURCE, Fact, Schema
 from chaperon.wire.principal import PrincipalKind
 
 ANNOTATIONS: Final = ("id", "message", "review", "mode")
@@ -226,13 +226,23 @@ def _values(policy: Mapping[str, Any], schema: Schema) -> Iterator[Complaint]:
             match node.get(operator):
                 case {"left": {".": {"left": {".": {"attr": "statement"}}, "attr": str(name)}}}:
                     fact = schema.facts.get(name)
-                    texts = _texts(node[operator]["right"])
                 case _:
                     continue
-            for text in texts if fact and fact.pattern else ():
-                if fact and not re.fullmatch(fact.pattern, text, re.DOTALL):
-                    hint = f"{fact.hint[:1].upper()}{fact.hint[1:]}."
-                    yield Complaint(f"context.statement.{name} never holds {text!r}.", hint)
+            for text in _texts(node[operator]["right"]):
+                remedy = _never(fact, text)
+                if remedy is not None:
+                    yield Complaint(f"context.statement.{name} never holds {text!r}.", remedy)
+
+
+def _never(fact: Fact | None, text: str) -> str | None:
+    """Why the fact cannot hold `text`, as a remedy; None where it can."""
+    if fact is None:  # Cedar's validation says so
+        return None
+    if fact.values:
+        return None if text in fact.values else did_you_mean(text.lower(), fact.values)
+    if fact.pattern and not re.fullmatch(fact.pattern, text, re.DOTALL):
+        return fact.hint
+    return None
 
 
 def _texts(node: Mapping[str, Any]) -> Iterator[str]:

@@ -41,12 +41,13 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 class Fact:
     """One attribute of `context.statement`.
 
-    `pattern` (a full match) and `hint` describe the strings that it can hold: a policy that looks
-    for any other would never match. `keyed`: the fact is settled by the verdict cache's key.
+    `values`, or else `pattern` (a full match) with `hint`, are the texts that it can hold: a policy
+    that looks for any other would never match. `keyed`: the verdict cache's key settles the fact.
     """
 
     name: str
     type: Literal["set", "bool", "long", "string"]
+    values: frozenset[str] = frozenset()
     pattern: str = ""
     hint: str = ""
     keyed: bool = True

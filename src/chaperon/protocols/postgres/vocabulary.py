@@ -30,7 +30,7 @@ use, and they reach no data. They are in `read` too, for policies that say
 `action == Action::"connect"`. They are not in `write`: `forbid` over writes must not end
 transactions. Settings that change rights or how text is read are `sql.configure`, in `grant`."""
 
-KINDS: Final = frozenset(
+_KINDS: Final = (
     "select insert update delete merge copy_from copy_to copy_program copy_file truncate lock "
     "create alter drop comment security_label refresh vacuum cluster reindex checkpoint "
     "grant revoke create_role alter_role drop_role alter_system "
@@ -38,8 +38,9 @@ KINDS: Final = frozenset(
     "prepare_transaction commit_prepared rollback_prepared "
     "set reset show discard set_role set_session_authorization "
     "prepare execute deallocate declare fetch move close explain "
-    "listen unlisten notify load do call unknown unread invalid".split()
+    "listen unlisten notify load do call unknown unread invalid"
 )
+KINDS: Final = frozenset(_KINDS.split())
 """What `context.statement.kinds` can hold: a policy that looks for anything else is refused."""
 
 _QUALIFIED: Final = r"[^.]+\..+"
