@@ -76,7 +76,7 @@ class Stream:
 
 def agent_stream(keep_copy: bool) -> Stream:
     """What the agent sent after its authentication."""
-    whole = {b"QPF": TEXT_BOUND, b"B": BIND_BOUND, b"d": ROW_BOUND if keep_copy else 0}
+    whole = {b"QPF": TEXT_BOUND + BIND_BOUND, b"B": BIND_BOUND, b"d": ROW_BOUND if keep_copy else 0}
     return Stream(_framer(_AGENT_TAGS, whole))
 
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from chaperon.protocols.postgres.transcript_codec import HEADER, Pieces, declared
+from chaperon.protocols.postgres.transcript_codec import HEADER, TEXT_BOUND, Pieces, declared
 from chaperon.protocols.postgres.transcript_model import (
     Ask,
     Decisions,
@@ -145,10 +145,15 @@ class Requests:
     def _text(self, data: bytes, start: int, end: int, message: int) -> tuple[str, int]:
         """The string at `start` and its whole size; `message` is where its message begins."""
         stop = data.find(b"\0", start, end)
-        if stop >= 0:
-            return data[start:stop].decode(self.codec, "replace"), stop - start
-        whole = max(message + declared(data, message) - start - 1, end - start)
-        return data[start:end].decode(self.codec, "replace"), whole
+        if stop < 0:
+            stop = end
+            whole = max(message + declared(data, message) - start - 1, end - start)
+        else:
+            whole = stop - start
+        if whole > TEXT_BOUND:
+            head = data[start : min(stop, start + TEXT_BOUND)]
+            return head.decode(self.codec, "ignore"), whole
+        return data[start:stop].decode(self.codec, "replace"), whole
 
     # Messages, by tag.
 
