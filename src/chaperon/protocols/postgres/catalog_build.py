@@ -71,7 +71,7 @@ class _Builder:
         self.hooks: dict[int, list[WriteHook]] = defaultdict(list)
         self.children: dict[int, list[int]] = defaultdict(list)
         self.done: set[int] = set()
-        self.base = Catalog()
+        self.base = Catalog(safe_functions=safe_functions)
 
     def catalog(self, epoch: int) -> Catalog:
         self._functions()
@@ -82,7 +82,6 @@ class _Builder:
         self.base = replace(
             self.base,
             epoch=epoch,
-            safe_functions=self.safe,
             schemas=frozenset(row["name"] for row in self.rows["schemas"]),
             relations=self.relations,
             types=dict(by_name),
