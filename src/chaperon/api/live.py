@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 
 from chaperon.api.context import ControlContext, LiveSession
 from chaperon.api.desk import Desk, method
@@ -12,6 +13,7 @@ from chaperon.api.params import Params
 from chaperon.api.values import Json
 
 KILL_SECONDS = 5.0
+WATCH_SECONDS = 0.2
 
 
 @method("status")
@@ -31,6 +33,18 @@ async def policy_status(desk: Desk, _params: Params) -> Json:
 async def sessions_live(desk: Desk, _params: Params) -> Json:
     """The sessions that are open now, oldest first."""
     return [as_json(session) for session in desk.running().live_sessions()]
+
+
+@method("sessions.watch", "id")
+async def sessions_watch(desk: Desk, params: Params) -> AsyncIterator[Json]:
+    """A live session, as an event; the stream ends when it does."""
+    gateway = desk.running()
+    session = find(gateway, params.text("id"))
+    yield as_json(session)
+    while True:
+        await asyncio.sleep(WATCH_SECONDS)
+        if session.id not in {other.id for other in gateway.live_sessions()}:
+            return
 
 
 @method("sessions.kill", "id", "reason")

@@ -14,6 +14,7 @@ METHODS: Mapping[str, Method] = {
         live.policy_status,
         live.sessions_live,
         live.sessions_kill,
+        live.sessions_watch,
         sessions.sessions_list,
         sessions.sessions_show,
         sessions.sessions_statements,
