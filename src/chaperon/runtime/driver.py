@@ -444,7 +444,8 @@ class Conversation:
         self._timeout.cancel()
         directory = self._env.directory
         directory.live.pop(self.id, None)
-        directory.left()
+        if self._down.transport is not None:
+            directory.left()
         for key in self._cancel_keys:
             directory.by_cancel.pop(key, None)
         if not self._pending:

@@ -301,11 +301,12 @@ class Relay:
             answer, self._answer = self._answer, None
             return answer
         gate = self._gate
-        if gate.naming is None and not (self._probe_failed or self._sent or self._replication):
-            if self._replies.queue:
+        if not (self._sent or self._replication):
+            asking = gate.naming is None and not self._probe_failed
+            if (asking or self._ddl_open) and self._replies.queue:
                 self._wait = _Wait.SERVER
                 return None
-            if self._replies.status != _FAILED:
+            if asking and self._replies.status != _FAILED:
                 self._ask_names()
                 return None
         statements, portals = self._names.plans()
@@ -461,8 +462,7 @@ class Relay:
         if old is not None and old.permit is decision and old.text == text:
             self._replies.queue.append(PARSE)
         else:
-            prepared = Prepared(text, plan, decision, self._gate.version)
-            self._names.statements[name] = prepared
+            self._names.statements[name] = Prepared(text, plan, decision, self._version())
             self._replies.queue.append(Expect(Ask.PARSE, Undo(((name, old),))))
         self._conceal(plan, start + HEADER + len(name) + 1)
         self._sent = True
@@ -483,9 +483,7 @@ class Relay:
                 return _Do.WAIT
             if isinstance(decision, Denial):
                 return self._refuse(decision, start, end, extended=True)
-            # The names stay unknown in a pipeline behind a SET: then each Bind is decided again.
-            version = self._gate.version if self._gate.naming is not None else -1
-            prepared = Prepared(text, _plan(decision), decision, version)
+            prepared = Prepared(text, _plan(decision), decision, self._version())
             if name in self._names.statements:
                 self._names.statements[name] = prepared
         if portal:
@@ -511,8 +509,7 @@ class Relay:
                 return _Do.WAIT
             if isinstance(decision, Denial):
                 return self._refuse(decision, start, end, extended=True)
-            version = self._gate.version if self._gate.naming is not None else -1
-            prepared = Prepared(text, _plan(decision), decision, version)
+            prepared = Prepared(text, _plan(decision), decision, self._version())
             if bound is not None:
                 self._names.portals[portal] = Portal(prepared, bound.hold)
             permit = decision
@@ -523,6 +520,10 @@ class Relay:
         self._replies.queue.append(EXECUTE if undo is None else Expect(Ask.EXECUTE, undo))
         self._sent = True
         return _Do.PASS
+
+    def _version(self) -> int:
+        """For how long a decision holds: not at all where names were unknown, behind a SET."""
+        return self._gate.version if self._gate.naming is not None else -1
 
     def _stale(self, prepared: Prepared) -> bool:
         return prepared.version != self._gate.version and self._gate.naming is not None
