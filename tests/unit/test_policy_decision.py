@@ -56,6 +56,22 @@ def test_connect_has_no_statement(orders: PolicySet) -> None:
     assert isinstance(orders.decide(asked), Permit)
 
 
+def test_connect_sees_no_statement_even_beside_other_asks(tmp_path: Path) -> None:
+    policies = load(
+        tmp_path,
+        READ_ORDERS,
+        '@id("x") forbid (principal, action, resource) when { context has statement };',
+    )
+    asked = question("connect", "sql.session")
+    verdicts = policies.evaluate(asked, everything=True).verdicts
+    assert [verdict.allowed for verdict in verdicts] == [True, False]
+
+
+def test_facts_that_are_not_there_deny(orders: PolicySet) -> None:
+    asked = Question(ANA, "orders", "postgres", question("sql.write").asks)
+    assert denied(orders, asked).policy == "policy-error"
+
+
 @pytest.mark.parametrize(
     "action",
     [

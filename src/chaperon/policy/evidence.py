@@ -9,7 +9,7 @@ import json
 from typing import Final, NamedTuple
 
 from chaperon.policy.model import Evaluation, Question, Verdict
-from chaperon.policy.schema import RESOURCE, Action, Schema, entity_id
+from chaperon.policy.schema import CONNECT, RESOURCE, Action, Schema, entity_id
 from chaperon.wire.ask import Ask
 
 DEFAULT_DENY: Final = "default-deny"
@@ -17,7 +17,7 @@ POLICY_ERROR: Final = "policy-error"
 RESERVED_IDS: Final = frozenset((DEFAULT_DENY, POLICY_ERROR, "inspection-limit"))
 """Ids in denials that are not a policy's; no policy may take one."""
 
-_CONNECT: Final = Action("connect", ("connect",), "connect to")
+_CONNECT: Final = Action(CONNECT, (CONNECT,), "connect to")
 _MOST_REASONS = 3
 
 

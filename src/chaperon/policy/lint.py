@@ -15,7 +15,7 @@ from typing import Any, Final
 from chaperon.policy import arithmetic
 from chaperon.policy.evidence import RESERVED_IDS
 from chaperon.policy.model import Complaint
-from chaperon.policy.schema import GENERAL, RESOURCE, Fact, Schema
+from chaperon.policy.schema import CONNECT, GENERAL, RESOURCE, Fact, Schema
 from chaperon.wire.principal import PrincipalKind
 
 ANNOTATIONS: Final = ("id", "message", "review", "mode")
@@ -160,7 +160,7 @@ def _down_to(kind: str, schema: Schema) -> list[str]:
 def _scope(policy: Mapping[str, Any]) -> Iterator[Complaint]:
     action = policy["action"]
     name = action.get("entity", {}).get("id")
-    if action["op"] == "==" and name in GENERAL and name != "connect":
+    if action["op"] == "==" and name in GENERAL and name != CONNECT:
         yield Complaint(
             f"{name!r} is a group of actions, which nothing equals.",
             f'Write action in Action::"{name}".',

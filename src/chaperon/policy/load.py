@@ -7,6 +7,7 @@ it. What is wrong anywhere refuses the whole folder: half a set of policies is a
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -126,7 +127,9 @@ def _run_child(files: Sequence[_File], schema: Schema) -> dict[str, Any] | None:
             text=True,
             timeout=_PATIENCE,
             check=False,
-            env={},
+            # Nothing of the gateway's environment, which may hold credentials, but where to find
+            # the interpreter's own libraries.
+            env={k: v for k, v in os.environ.items() if k == "LD_LIBRARY_PATH"},
         )
     except subprocess.TimeoutExpired:
         return None
@@ -135,8 +138,14 @@ def _run_child(files: Sequence[_File], schema: Schema) -> dict[str, Any] | None:
             f"the process that checks policies cannot be started: {error.strerror}. "
             f"Make room for one more process."
         ) from None
-    if done.returncode != 0:
+    if done.returncode < 0:  # a signal: the crash or the limit that the child is there for
         return None
+    if done.returncode > 0:
+        last = (done.stderr.strip().splitlines() or ["no word"])[-1]
+        raise ConfigError(
+            f"the process that checks policies failed: {last}.\n"
+            f"    Check that {sys.executable} can import cedarpy."
+        )
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 

@@ -16,11 +16,11 @@ Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 class Question:
     """One operation, put to policy. Every ask must be allowed for the operation to be.
 
-    `statement` is the facts that policies read as `context.statement`, and None where there is no
-    statement (a connect). Its keys are the vocabulary's, never the agent's: one from outside could
-    be a key that Cedar reads as an entity. `evidence` is what else the recording keeps; a list of
-    texts under `reasons` there says why something is unknown, and a denial repeats it.
-    `statement_facts` rides on the permit untouched.
+    `statement` is the facts that policies read as `context.statement`, and None where nothing but
+    `connect` is asked: a policy that reads facts which are not there denies. Its keys are the
+    vocabulary's, never the agent's: one from outside could be a key that Cedar reads as an entity.
+    `evidence` is what else the recording keeps; a list of texts under `reasons` there says why
+    something is unknown, and a denial repeats it. `statement_facts` rides on the permit untouched.
     """
 
     principal: Principal

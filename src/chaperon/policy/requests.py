@@ -12,7 +12,7 @@ from typing import TypedDict
 import cedarpy
 
 from chaperon.policy.model import Json, Question
-from chaperon.policy.schema import RESOURCE, Fact, Schema, Vocabulary, entity_id
+from chaperon.policy.schema import CONNECT, RESOURCE, Fact, Schema, Vocabulary, entity_id
 from chaperon.wire.ask import Ask
 from chaperon.wire.principal import Principal
 
@@ -40,7 +40,7 @@ class Requests:
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
         self._actions = cedarpy.Entities.from_json_str(json.dumps(schema.action_entities()))
-        self._known_actions = frozenset((*schema.actions, "connect"))
+        self._known_actions = frozenset((*schema.actions, CONNECT))
         self._scopes: dict[tuple[Principal, str], cedarpy.Entities] = {}
 
     def build(
@@ -66,7 +66,8 @@ class Requests:
                     "principal": principal,
                     "action": _uid("Action", ask.action),
                     "resource": target,
-                    "context": context,
+                    # `connect` has no statement in the schema, whatever else is asked with it.
+                    "context": "{}" if ask.action == CONNECT else context,
                 }
             )
             for length in range(1, len(ask.path) + 1):

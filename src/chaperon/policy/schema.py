@@ -31,6 +31,7 @@ GENERAL: Final = (
 )
 """The action groups that hold for every protocol (ACCESS.md). `connect` is an action as well."""
 
+CONNECT: Final = "connect"
 RESOURCE: Final = "Resource"
 _KINDS: Final = tuple(kind.value for kind in PrincipalKind)
 _CEDAR: Final = {"set": "Set<String>", "bool": "Bool", "long": "Long", "string": "String"}
@@ -146,10 +147,10 @@ class Schema:
         for vocabulary in self._distinct:
             lines += _text_of(vocabulary)
         principals = ", ".join(_KINDS)
-        groups = ", ".join(name for name in GENERAL if name != "connect")
+        groups = ", ".join(name for name in GENERAL if name != CONNECT)
         lines.append(f"action {groups};")
         lines.append(
-            f"action connect appliesTo {{ principal: [{principals}], resource: [{RESOURCE}], "
+            f"action {CONNECT} appliesTo {{ principal: [{principals}], resource: [{RESOURCE}], "
             f"context: {{}} }};"
         )
         for action in self.actions.values():
