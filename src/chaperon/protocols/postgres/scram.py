@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from scramp import ScramClient, ScramException, ScramMechanism
-from scramp.core import ChannelBinding, ScramServer
+from scramp.core import ScramServer
 
 from chaperon.identity.claims import Verifier
 from chaperon.secrets import Secret
@@ -23,8 +23,11 @@ from chaperon.wire.errors import ProtocolViolation, Side
 PLAIN = "SCRAM-SHA-256"
 PLUS = "SCRAM-SHA-256-PLUS"
 
+Binding = tuple[str, bytes]
+"""The name of a channel binding and its data."""
 
-def channel_binding(certificate: bytes | None) -> ChannelBinding | None:
+
+def channel_binding(certificate: bytes | None) -> Binding | None:
     """tls-server-end-point of a DER certificate; None where none is defined (Ed25519, Ed448)."""
     if certificate is None:
         return None
@@ -39,7 +42,7 @@ def channel_binding(certificate: bytes | None) -> ChannelBinding | None:
         algorithm = hashes.SHA256()
     digest = hashes.Hash(algorithm)
     digest.update(certificate)
-    return ChannelBinding("tls-server-end-point", digest.finalize())
+    return "tls-server-end-point", digest.finalize()
 
 
 class ServerExchange:
