@@ -15,7 +15,9 @@ _MARKS: Final = (b"password", b"passwd", b"secret", b"token", b"credential", b":
 _SURE_MARKS: Final = (b"password", b"passwd", b"secret", b"credential")
 _WORDS: Final = ("pass", "secret", "token", "credential", "key")
 # A string's own content: a connection string or a URI with a password.
-_CONNECTION = re.compile(rb"pass(?:word|wd)?\s*=|://[^/\s@:]*:[^/\s@]*@", re.IGNORECASE)
+_CONNECTION = re.compile(
+    rb"pass(?:word|wd)?\s*(?:=|[eE]?'|\$)|://[^/\s@:]*:[^/\s@]*@", re.IGNORECASE
+)
 
 Range = tuple[int, int]
 

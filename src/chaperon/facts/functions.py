@@ -300,6 +300,24 @@ SAFE_INFORMATION_SCHEMA: Final = frozenset(_SAFE_INFORMATION_SCHEMA.split())
 SAMPLING: Final = frozenset({"bernoulli", "system"})
 """TABLESAMPLE methods in pg_catalog."""
 
+BY_GRAMMAR: Final = frozenset(
+    {
+        "json",
+        "json_array",
+        "json_arrayagg",
+        "json_exists",
+        "json_object",
+        "json_objectagg",
+        "json_query",
+        "json_scalar",
+        "json_serialize",
+        "json_table",
+        "json_value",
+        "merge_action",
+    }
+)
+"""Expressions of newer grammars that older servers read as calls: safe unless users define them."""
+
 _UNSAFE_SINGLE = """
 amvalidate binary_upgrade_logical_slot_has_caught_up binary_upgrade_set_next_array_pg_type_oid
 binary_upgrade_set_next_heap_pg_class_oid binary_upgrade_set_next_heap_relfilenode

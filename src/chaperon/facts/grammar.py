@@ -12,6 +12,7 @@ from typing import Final
 
 INLINE: Final[dict[str, dict[str, str]]] = {
     "ReturnStmt": {},
+    "MergeSupportFunc": {},
     "Alias": {},
     "RangeVar": {"alias": "Alias"},
     "IntoClause": {"rel": "RangeVar"},

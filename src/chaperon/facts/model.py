@@ -71,8 +71,9 @@ class RawStatement:
     """One statement as parsed, names unresolved.
 
     `functions`, `operators`, `types` run when it is executed; `deferred` are functions of bodies
-    that it only defines. `attributes` are names after a dot, which the server may read as calls:
-    (name, on a row). `alone` are actions on the resource itself.
+    that it only defines. `equalities`: = is looked up though it is not written (IS DISTINCT FROM,
+    NULLIF, CASE x WHEN, USING, IN with a query). `attributes` are names after a dot, which the
+    server may read as calls: (name, on a row). `alone` are actions on the resource itself.
     """
 
     kinds: frozenset[str]
@@ -80,6 +81,7 @@ class RawStatement:
     alone: frozenset[str] = frozenset()
     functions: frozenset[Ref] = frozenset()
     operators: frozenset[Ref] = frozenset()
+    equalities: bool = False
     types: frozenset[Ref] = frozenset()
     attributes: frozenset[tuple[str, bool]] = frozenset()
     deferred: frozenset[Ref] = frozenset()

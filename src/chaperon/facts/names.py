@@ -15,6 +15,7 @@ from chaperon.facts import ask
 from chaperon.facts.ask import Ask
 from chaperon.facts.catalog import Catalog, Name, Relation
 from chaperon.facts.functions import (
+    BY_GRAMMAR,
     SAFE,
     SAFE_INFORMATION_SCHEMA,
     SAMPLING,
@@ -25,6 +26,8 @@ from chaperon.facts.model import Effect, RawFacts, RawStatement, Ref, SqlFacts, 
 
 SYSTEM = "pg_catalog"
 _BUILT_IN = frozenset({SYSTEM, "information_schema"})
+_OWN = SAFE | SAMPLING | BY_GRAMMAR
+_EQUALS = Ref(None, "=")
 _NO_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 _ANYTHING = Effect.SETTINGS | Effect.TEMP | Effect.DDL | Effect.TXN | Effect.NAMES
 
@@ -35,7 +38,8 @@ class Naming:
 
     `path`: the effective schemas in search order, as `current_schemas(true)` gives; None: unknown.
     `temp`: names of the session's temporary relations and types; None: there may be any.
-    `faithful`: client_encoding is UTF8 and standard_conforming_strings is on.
+    `faithful`: client_encoding and server_encoding are UTF8 and standard_conforming_strings is on
+    (in a single-byte server_encoding the server folds more letters than the parser here does).
     `stale`: the catalog changed in the open transaction, or is past its staleness limit.
     """
 
@@ -129,6 +133,8 @@ class _Resolver:
             self._function(ref)
         for ref in raw.operators:
             self._operator(ref)
+        if raw.equalities:
+            self._operator(_EQUALS)
         for ref in raw.types:
             self._type(ref)
         for name, row in raw.attributes:
@@ -321,7 +327,10 @@ class _Resolver:
                 self.reasons.append(
                     f'"{target[1]}" belongs to the system catalog: it is not written.'
                 )
-            self.reasons += [hook.reason for hook in found.on_write if hook.events & happening]
+            # An update of a partitioned table may move a row: a delete and an insert.
+            moves = found.kind == "p" and "update" in happening
+            fires = happening | {"insert", "delete"} if moves else happening
+            self.reasons += [hook.reason for hook in found.on_write if hook.events & fires]
             self.reasons += found.hidden
             if found.target is not None:
                 pending.append((found.target, happening))
@@ -354,7 +363,7 @@ class _Resolver:
         schemas = self._shadowing(function.schema for function in found)
         for schema in schemas:
             self._user_function(schema, name)
-        if name in SAFE or name in SAMPLING or not schemas:
+        if name in _OWN or not schemas:
             self._builtin(name)
         if self.naming.stale:
             self._changed()
@@ -367,7 +376,7 @@ class _Resolver:
         self.functions.add(f"{SYSTEM}.{name}")
         if name in VOLATILE:
             self.volatile = True
-        if (name not in SAFE and name not in SAMPLING) or self._overloaded(name):
+        if name not in _OWN or self._overloaded(name):
             if f"{SYSTEM}.{name}" not in self.catalog.safe_functions:
                 self._unlisted(f"{SYSTEM}.{name}")
             self.volatile = True

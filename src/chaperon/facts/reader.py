@@ -30,16 +30,29 @@ NAMED_OPERATORS = frozenset(
         "AEXPR_OP",
         "AEXPR_OP_ANY",
         "AEXPR_OP_ALL",
-        "AEXPR_DISTINCT",
-        "AEXPR_NOT_DISTINCT",
-        "AEXPR_NULLIF",
         "AEXPR_IN",
         "AEXPR_LIKE",
         "AEXPR_ILIKE",
         "AEXPR_SIMILAR",
     }
 )
-EQUALS = Ref(None, "=")
+EQUALITIES = frozenset({"AEXPR_DISTINCT", "AEXPR_NOT_DISTINCT", "AEXPR_NULLIF"})
+GRAMMAR_FUNCTIONS = {
+    "JsonParseExpr": "json",
+    "JsonScalarExpr": "json_scalar",
+    "JsonSerializeExpr": "json_serialize",
+    "JsonObjectConstructor": "json_object",
+    "JsonArrayConstructor": "json_array",
+    "JsonArrayQueryConstructor": "json_array",
+    "JsonObjectAgg": "json_objectagg",
+    "JsonArrayAgg": "json_arrayagg",
+    "JsonTable": "json_table",
+    "MergeSupportFunc": "merge_action",
+    "JSON_EXISTS_OP": "json_exists",
+    "JSON_QUERY_OP": "json_query",
+    "JSON_VALUE_OP": "json_value",
+}
+"""What a server older than the grammar reads as calls of functions of these names."""
 
 
 def strings(nodes: list[Node]) -> list[str]:
@@ -72,6 +85,7 @@ class Reader:
         "deferred",
         "deferring",
         "effects",
+        "equalities",
         "executes",
         "fetches",
         "functions",
@@ -93,6 +107,7 @@ class Reader:
         self.alone: set[str] = set()
         self.functions: set[Ref] = set()
         self.operators: set[Ref] = set()
+        self.equalities = False
         self.types: set[Ref] = set()
         self.attributes: set[tuple[str, bool]] = set()
         self.deferred: set[Ref] = set()
@@ -119,6 +134,7 @@ class Reader:
             alone=frozenset(self.alone),
             functions=frozenset(self.functions),
             operators=frozenset(self.operators),
+            equalities=self.equalities,
             types=frozenset(self.types),
             attributes=frozenset(self.attributes),
             deferred=frozenset(self.deferred),
@@ -144,6 +160,7 @@ class Reader:
         self.alone |= other.alone
         self.functions |= other.functions
         self.operators |= other.operators
+        self.equalities = self.equalities or other.equalities
         self.types |= other.types
         self.attributes |= other.attributes
         self.deferred |= other.deferred
@@ -258,6 +275,9 @@ def _expression(r: Reader, node: Node) -> None:
     kind = node.get("kind", "")
     if kind in NAMED_OPERATORS:
         r.operator(node.get("name", []))
+    elif kind in EQUALITIES:
+        r.equalities = True
+        r.operator(node.get("name", []))
     elif kind in BETWEEN:
         if not r.deferring:
             r.operators.update(Ref(None, name) for name in BETWEEN[kind])
@@ -293,19 +313,19 @@ def _sub_link(r: Reader, node: Node) -> None:
     if "operName" in node:
         r.operator(node["operName"])
     elif node.get("subLinkType") in ("ANY_SUBLINK", "ALL_SUBLINK"):
-        r.operators.add(EQUALS)
+        r.equalities = True
     r.children("SubLink", node, "operName")
 
 
 def _case(r: Reader, node: Node) -> None:
     if "arg" in node:
-        r.operators.add(EQUALS)
+        r.equalities = True
     r.children("CaseExpr", node)
 
 
 def _join(r: Reader, node: Node) -> None:
     if "usingClause" in node or node.get("isNatural"):
-        r.operators.add(EQUALS)
+        r.equalities = True
     r.children("JoinExpr", node)
 
 
@@ -340,6 +360,18 @@ def with_clause(r: Reader, node: Node) -> None:
             r.scope = r.scope | {name}
 
 
+def _grammar_function(kind: str) -> Handler:
+    def read(r: Reader, node: Node) -> None:
+        name = GRAMMAR_FUNCTIONS.get(kind) or GRAMMAR_FUNCTIONS.get(node.get("op", ""))
+        if name is None:
+            r.reasons.append(f"The statement has an expression of a kind not known here ({kind}).")
+        else:
+            (r.deferred if r.deferring else r.functions).add(Ref(None, name))
+        r.children(kind, node)
+
+    return read
+
+
 HANDLERS: dict[str, Handler] = {
     "RangeVar": _range_var,
     "ColumnRef": _column_ref,
@@ -356,5 +388,7 @@ HANDLERS: dict[str, Handler] = {
     "WithClause": with_clause,
     "A_Const": lambda _reader, _node: None,
     "String": lambda _reader, _node: None,
+    "JsonFuncExpr": _grammar_function("JsonFuncExpr"),
+    **{kind: _grammar_function(kind) for kind in GRAMMAR_FUNCTIONS if kind in INLINE},
 }
 """Node types that are more than their children; statements add theirs."""

@@ -84,3 +84,12 @@ create table public.child (a text check (public.evil(a) <> '')) inherits (public
 create statistics st on (public.evil(a)), a from public.indexed;
 create sequence public.seq;
 grant select on public.orders to public;
+create function app.same(point, text) returns bool language sql as 'select true';
+create operator app.= (leftarg = point, rightarg = text, function = app.same);
+create table public.points (p point, t text);
+set search_path = public, app, pg_catalog;
+create view public.v_equality as select p is distinct from t as d from public.points;
+create view public.v_nullif as select nullif(p::text, t) as d from public.points;
+reset search_path;
+create table public.keyed (a text) partition by list (public.evil(a));
+create table public.keyed_a partition of public.keyed for values in ('a');

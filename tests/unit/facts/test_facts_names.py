@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from tests.unit.facts.facts_world import CATALOG, NAMING, asked, facts_of
 
+from chaperon.facts.catalog import Relation, WriteHook
 from chaperon.facts.functions import SAFE
 from chaperon.facts.model import Effect
 
@@ -336,3 +337,31 @@ def test_dangerous_names_are_not_listed_as_safe() -> None:
         )
         assert not name.endswith(("recv", "_handler", "_to_xml", "_to_xmlschema"))
     assert not SAFE & {"set_config", "nextval", "setval", "pg_notify", "ts_stat", "setseed"}
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT json_scalar('x')",
+        "SELECT json_value('{}'::jsonb, '$.a')",
+        "SELECT json_object('a': 1)",
+        "SELECT json_arrayagg(id) FROM orders",
+        "SELECT * FROM json_table('{}'::jsonb, '$' COLUMNS (a int)) t",
+        "MERGE INTO orders o USING customers c ON o.id = c.id WHEN MATCHED THEN DELETE "
+        "RETURNING merge_action()",
+    ],
+)
+def test_expressions_that_older_servers_read_as_calls(sql: str) -> None:
+    assert not facts_of(sql).unknown
+    [called] = {f.removeprefix("pg_catalog.") for f in facts_of(sql).functions}
+    defined = {**CATALOG.functions, called: CATALOG.functions["evil"]}
+    assert facts_of(sql, replace(NAMING, catalog=replace(CATALOG, functions=defined))).unknown
+
+
+def test_an_update_of_a_partitioned_table_may_move_rows() -> None:
+    hooks = {"on_write": (WriteHook(frozenset({"insert"}), "a trigger"),)}
+    for kind, unknown in (("p", True), ("r", False)):
+        relations = {**CATALOG.relations, "public": {"orders": Relation(kind, **hooks)}}
+        naming = replace(NAMING, catalog=replace(CATALOG, relations=relations))
+        facts = facts_of("UPDATE orders SET id = 1 WHERE id = 2", naming)
+        assert facts.unknown is unknown

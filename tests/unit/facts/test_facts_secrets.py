@@ -31,6 +31,10 @@ CASES = [
         ["'password = canary'"],
     ),
     ("EXPLAIN SELECT dblink_connect('password=canary')", ["'password=canary'"]),
+    (
+        "DO $$ BEGIN ALTER ROLE r PASSWORD 'canary'; END $$",
+        ["$$ BEGIN ALTER ROLE r PASSWORD 'canary'; END $$"],
+    ),
     # Does not parse: every string.
     ("ALTER ROLE r PASSWORT 'canary', password 'x'", ["'canary'", "'x'"]),
     ("ALTER ROLE r PASSWORD 'canary", ["'canary"]),

@@ -29,7 +29,6 @@ from chaperon.protocols.postgres.catalog_queries import FIRST_USER_OID
 
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 
-_SYSTEM = ("pg_catalog", "information_schema")
 _WRITES = frozenset({"insert", "update"})
 _ALL_WRITES = frozenset({"insert", "update", "delete", "truncate", "truncate_cascade"})
 _RULE_EVENTS = {"2": "update", "3": "insert", "4": "delete"}
@@ -221,7 +220,7 @@ class _Builder:
             self.children[row["parent"]].append(row["child"])
 
     def _add(self, oid: int, code: _Code) -> None:
-        if oid in self.names and self.names[oid][0] not in _SYSTEM:
+        if oid in self.names and oid >= FIRST_USER_OID:
             self.code[oid].append(code)
 
     def _texts(self) -> None:
@@ -253,9 +252,9 @@ class _Builder:
                 why = f"Index {row['name']} runs {name}, which is not known to be safe."
                 self.hidden[row["oid"]].append(why)
         for row in self.rows["partition_keys"]:
-            self._add(
-                row["oid"], _Code("the partition key", f"SELECT {row['text']}", True, _WRITES)
-            )
+            code = _Code("the partition key", f"SELECT {row['text']}", True, _WRITES)
+            for oid in self._descendants(row["oid"]):
+                self._add(oid, code)
         for row in self.rows["policies"]:
             for text, reading in ((row["qualification"], True), (row["checks"], False)):
                 if text:
@@ -263,6 +262,16 @@ class _Builder:
                     self._add(row["oid"], code)
         for row in self.rows["statistics"]:
             self._add(row["oid"], _Code(f"statistics {row['name']}", f"SELECT {row['text']}", True))
+
+    def _descendants(self, oid: int) -> list[int]:
+        """`oid` and all that inherit from it; a multiple parent counts once."""
+        found = dict.fromkeys([oid])
+        pending = [oid]
+        while pending:
+            fresh = [child for child in self.children[pending.pop()] if child not in found]
+            found.update(dict.fromkeys(fresh))
+            pending += fresh
+        return list(found)
 
     def _write_code(self) -> None:
         for row in self.rows["rules"]:
@@ -334,7 +343,7 @@ class _Builder:
             self._finish_used(raw)
             facts = resolve(raw, self._naming(code.allowed))
             label = f"{'.'.join(self.names[oid])}, {code.label}"
-            reasons = [f"{label}: {why}" for why in facts.reasons]
+            reasons = [f"{label}: {why}" for why in (*facts.reasons, *self._unwritten(raw))]
             if code.reading:
                 hidden += reasons
             hooks += [WriteHook(code.events, why) for why in reasons if code.events]
@@ -356,6 +365,16 @@ class _Builder:
                 bases=frozenset(bases),
                 target=target,
             )
+
+    def _unwritten(self, raw: RawFacts) -> list[str]:
+        """Which = is called where the text does not say is not to be told: any may be."""
+        if not any(statement.equalities for statement in raw.statements):
+            return []
+        return [
+            f"A comparison may call {function}, which is not known to be safe."
+            for operator in self.base.operators.get("=", ())
+            for function in sorted(operator.functions - self.safe)
+        ]
 
     def _finish_used(self, raw: RawFacts) -> None:
         for statement in raw.statements:

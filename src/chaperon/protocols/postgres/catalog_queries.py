@@ -89,15 +89,13 @@ from pg_cast c where c.oid >= 16384 and c.castfunc <> 0
 VIEWS: Final = """
 select c.oid::int8 as oid, pg_get_viewdef(c.oid) as text, c.relkind = 'm' as stored
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where c.relkind in ('v', 'm') and n.nspname not in ('pg_catalog', 'information_schema')
-  and n.nspname !~ '^pg_temp_'
+where c.relkind in ('v', 'm') and c.oid >= 16384 and n.nspname !~ '^pg_temp_'
 """
 
 RULES: Final = """
 select r.ev_class::int8 as oid, r.rulename::text as name, r.ev_type::text as event
-from pg_rewrite r join pg_class c on c.oid = r.ev_class
-  join pg_namespace n on n.oid = c.relnamespace
-where r.rulename <> '_RETURN' and r.ev_enabled <> 'D' and n.nspname <> 'pg_catalog'
+from pg_rewrite r
+where r.rulename <> '_RETURN' and r.ev_enabled <> 'D' and r.oid >= 16384
 """
 
 TRIGGERS: Final = """
