@@ -360,3 +360,8 @@ def test_however_the_frames_are_cut_the_statements_are_the_same(size: int) -> No
         return [(e.statement, e.ending.rows, e.ending.size, e.ending.failure) for e in found]
 
     assert statements(recut(frames.list, size)) == statements(frames.list)
+
+
+def test_what_stands_in_front_of_damage_in_one_read_is_not_lost() -> None:
+    frames = Frames().agent(query("DROP TABLE t") + b"\xff\xff\xff\xff\xff")
+    assert [text for _, _, text, _ in endings(decode(frames))] == ["DROP TABLE t"]

@@ -39,10 +39,11 @@ _NOTHING = Pieces(b"", b"", (), 0)
 class Stream:
     """One direction. `broken` says why it cannot be framed any more, "" while it can."""
 
-    __slots__ = ("_framer", "_waiting", "_waiting_size", "broken", "position", "told")
+    __slots__ = ("_framer", "_tags", "_waiting", "_waiting_size", "broken", "position", "told")
 
-    def __init__(self, framer: Framer) -> None:
+    def __init__(self, framer: Framer, tags: bytes) -> None:
         self._framer = framer
+        self._tags = tags
         self._waiting: list[bytes] = []
         self._waiting_size = 0
         self.position = 0
@@ -60,11 +61,13 @@ class Stream:
                 return _NOTHING
             data = b"".join(self._waiting)
             self._waiting.clear()
+        inside = self._framer.remaining
         try:
             tags, ends = self._framer.feed(data)
         except ValueError as error:
             self.broken = str(error)
-            return _NOTHING
+            tags, ends = _good(data, inside, self._tags)
+            return Pieces(data, tags, ends, self.position)
         used = ends[-1] if ends else 0
         if used != len(data):
             self._waiting.append(data[used:])
@@ -77,19 +80,36 @@ class Stream:
 def agent_stream(keep_copy: bool) -> Stream:
     """What the agent sent after its authentication."""
     whole = {b"QPF": TEXT_BOUND + BIND_BOUND, b"B": BIND_BOUND, b"d": ROW_BOUND if keep_copy else 0}
-    return Stream(_framer(_AGENT_TAGS, whole))
+    return Stream(_framer(_AGENT_TAGS, whole), _AGENT_TAGS)
 
 
 def target_stream(keep_rows: bool) -> Stream:
     """What the agent got, from the target or from the gateway in its place."""
     whole = {b"Dd": ROW_BOUND if keep_rows else 0, b"T": TEXT_BOUND}
-    return Stream(_framer(_TARGET_TAGS, whole))
+    return Stream(_framer(_TARGET_TAGS, whole), _TARGET_TAGS)
 
 
 def declared(data: bytes, start: int) -> int:
     """The size in bytes that the message at `start` has in all, tag included."""
     length: int = _LENGTH.unpack_from(data, start + 1)[0]
     return length + 1
+
+
+def _good(data: bytes, inside: int, known: bytes) -> tuple[bytes, tuple[int, ...]]:
+    """The messages in front of what cannot be framed; `inside` bytes go on with an earlier one."""
+    tags, ends = bytearray(), []
+    at = min(inside, len(data))
+    if at:
+        tags.append(0)
+        ends.append(at)
+    while at + HEADER <= len(data):
+        end = at + declared(data, at)
+        if data[at] not in known or end < at + HEADER or end > len(data):
+            break
+        tags.append(data[at])
+        ends.append(end)
+        at = end
+    return bytes(tags), tuple(ends)
 
 
 def _framer(tags: bytes, whole: dict[bytes, int]) -> Framer:
