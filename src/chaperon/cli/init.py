@@ -88,7 +88,7 @@ def _target(url: str | None) -> tuple[str, TargetAddress]:
                 "There is no database URL, and no terminal to ask for one.",
                 "Give --database-url URL, as in postgresql://app@db.example.org:5432/shop",
             )
-        url = str(typer.prompt("Database URL", err=True))
+        url = _ask("Database URL")
     scheme = url.strip().partition("://")[0]
     protocol = next((name for name, p in REGISTRY.items() if scheme in p.target.schemes), None)
     if protocol is None:
@@ -104,18 +104,20 @@ def _target(url: str | None) -> tuple[str, TargetAddress]:
         what, _, remedy = str(error).partition("\n")
         raise CommandFailed(Exit.USAGE, what, remedy) from None
     if target.password is None and interactive:
-        typed = str(
-            typer.prompt(
-                f"Password of {target.upstream['user']} (empty for none)",
-                default="",
-                show_default=False,
-                hide_input=True,
-                err=True,
-            )
-        )
+        typed = _ask(f"Password of {target.upstream['user']} (empty for none)", hidden=True)
         if typed:
             target = TargetAddress(target.upstream, Secret(typed), target.name, target.notes)
     return protocol, target
+
+
+def _ask(question: str, *, hidden: bool = False) -> str:
+    """Ask on the terminal; where `hidden`, unseen, and empty will do."""
+    default = "" if hidden else None
+    try:
+        return str(typer.prompt(question, default, hide_input=hidden, show_default=False, err=True))
+    except typer.Abort:
+        note("")
+        raise CommandFailed(Exit.INTERRUPTED, "Interrupted.", "Nothing was written.") from None
 
 
 def _files(

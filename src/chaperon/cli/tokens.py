@@ -47,8 +47,8 @@ def create(given: Path | None, principal: str, ttl: str, *, json: bool) -> None:
     if sys.stdout.isatty():
         note("")
         note(f"For {principal}, until {local_time(made['expires_ns'])}. It is not shown again.")
-        note(f"As a password at {listener}: user {principal}, database {resource} (say).")
-        note(f"Without TLS a client proves it by SCRAM: user {principal}+{made['id']}.")
+        note(f"Send it as the password of {principal} to {listener}; the database is {resource}.")
+        note(f"As {principal}+{made['id']} it is proven and never sent (for want of TLS, say).")
         note(f"Take it back with: chaperon token revoke {made['id']}")
 
 
