@@ -78,6 +78,7 @@ class Catalog:
     types; any makes every statement unknown. `on_define`: what data definition runs (event
     triggers). `usage`: role → schemas that it may use. `safe_functions`: "schema.name", as
     configured.
+    A snapshot without schemas, as `Catalog()`, is none: under it no name is certain.
     """
 
     epoch: int = 0

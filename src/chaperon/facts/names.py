@@ -53,6 +53,8 @@ class Naming:
 
 def resolve(raw: RawFacts, naming: Naming) -> SqlFacts:
     """The facts of `raw` under `naming`. Never raises; what cannot be resolved is `unknown`."""
+    if not naming.catalog.schemas:
+        naming = replace(naming, stale=True)  # no snapshot could be had: no name is certain
     whole = SqlFacts(kinds=raw.kinds, secrets=raw.secrets, reasons=raw.reasons)
     if not naming.faithful:
         why = (

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from tests.unit.facts.facts_world import CATALOG, NAMING, asked, facts_of
 
-from chaperon.facts.catalog import Relation, WriteHook
+from chaperon.facts.catalog import Catalog, Relation, WriteHook
 from chaperon.facts.functions import SAFE
 from chaperon.facts.model import Effect
 
@@ -365,3 +365,17 @@ def test_an_update_of_a_partitioned_table_may_move_rows() -> None:
         naming = replace(NAMING, catalog=replace(CATALOG, relations=relations))
         facts = facts_of("UPDATE orders SET id = 1 WHERE id = 2", naming)
         assert facts.unknown is unknown
+
+
+def test_without_a_snapshot_nothing_is_certain() -> None:
+    blind = replace(NAMING, catalog=Catalog())
+    for sql in (
+        "SELECT lower('x')",
+        "SELECT 1 === 2",
+        "SELECT 'x'::mood",
+        "SELECT * FROM pg_class",
+    ):
+        assert facts_of(sql, blind).unknown, sql
+        assert facts_of(sql, replace(blind, path=None)).unknown, sql
+    assert not facts_of("SELECT 1", blind).unknown
+    assert not facts_of("COMMIT", blind).unknown

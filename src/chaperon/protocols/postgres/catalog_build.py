@@ -70,7 +70,8 @@ class _Builder:
         self.hooks: dict[int, list[WriteHook]] = defaultdict(list)
         self.children: dict[int, list[int]] = defaultdict(list)
         self.done: set[int] = set()
-        self.base = Catalog(safe_functions=safe_functions)
+        schemas = frozenset(row["name"] for row in rows["schemas"])
+        self.base = Catalog(schemas=schemas, safe_functions=safe_functions)
 
     def catalog(self, epoch: int) -> Catalog:
         self._functions()
@@ -81,7 +82,6 @@ class _Builder:
         self.base = replace(
             self.base,
             epoch=epoch,
-            schemas=frozenset(row["name"] for row in self.rows["schemas"]),
             relations=self.relations,
             types=dict(by_name),
             type_oids=type_oids,
