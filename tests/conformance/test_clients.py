@@ -18,6 +18,7 @@ import pytest
 
 from tests.conformance.toolchains import Client, ToolchainMissing, clients
 from tests.support.gateway import AGENT, Gateway
+from tests.support.pki import Authority
 from tests.support.servers import APP_PASSWORD, APP_USER, DATABASE, PostgresServer
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -51,7 +52,7 @@ class Lane:
             "PGUSER": APP_USER,
             "PGPASSWORD": APP_PASSWORD,
         }
-        return found | self._tls(self.server.authority and self.server.authority.ca)
+        return found | self._tls(self.server.authority)
 
     def gateway(self) -> Gateway:
         """The lane's gateway; started by the first that needs it."""
@@ -73,7 +74,7 @@ class Lane:
             "PGUSER": f"{AGENT}+{token.public_id}" if scram else AGENT,
             "PGPASSWORD": token.token,
         }
-        return found | self._tls(gateway.authority and gateway.authority.ca)
+        return found | self._tls(gateway.authority)
 
     def direct(self, client: Client) -> bytes:
         """The client's transcript without a gateway, made once."""
@@ -92,7 +93,7 @@ class Lane:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 timeout=client.seconds,
-                env=_BARE | {"PGDATABASE": DATABASE} | client.environment | environment,
+                env={**_BARE, "PGDATABASE": DATABASE, **client.environment, **environment},
                 check=False,
             )
         output = done.stdout
@@ -106,10 +107,10 @@ class Lane:
             self._gateway.stop()
 
     @staticmethod
-    def _tls(ca: Path | None) -> dict[str, str]:
-        if ca is None:
+    def _tls(authority: Authority | None) -> dict[str, str]:
+        if authority is None:
             return {"PGSSLMODE": "disable"}
-        return {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(ca)}
+        return {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(authority.ca)}
 
 
 _BARE = {

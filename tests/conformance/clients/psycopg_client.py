@@ -100,7 +100,7 @@ def simple(conn: Connection) -> None:
     rows(conn, "")
     rows(conn, " ; ;; -- only a comment\n")
     for query in (
-        "select 1 as a; select 2 as b, 3 as c; create temp table s (i int); insert into s values (1)",
+        "select 1 as a; select 2 as b, 3 as c; create temp table s (i int); insert into s select 1",
         "select 1; select 1/0; select 3",
         "begin; select 7; commit; select 8",
         "select; select from s; update s set i = 3 where false; delete from s returning *",
