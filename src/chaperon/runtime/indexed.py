@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from chaperon.store import SessionRow, StatementRow
 
 STATEMENTS_AT_ONCE = 2000
 BYTES_AT_ONCE = 64 * 1024 * 1024
+PATIENCE_SECONDS = 1.0
 
 
 class Indexed:
@@ -39,6 +41,7 @@ class Indexed:
         self._ended_ns: int | None = None
         self._reason: str | None = None
         self._damage = ""
+        self._patience = 0.0
         self._statements = 0
         self._denied = 0
         self._failed = 0
@@ -61,7 +64,9 @@ class Indexed:
 
     def more(self) -> bool:
         """Whether there is something to read. Raises OSError."""
-        return not self.finished and (not self._reader.live or self._reader.more())
+        if self.finished or time.monotonic() < self._patience:
+            return False
+        return not self._reader.live or self._reader.more()
 
     def advance(self) -> list[StatementRow]:
         """Read on, up to a bound; call again while `more()`. Raises OSError."""
@@ -73,6 +78,10 @@ class Indexed:
                 if len(rows) >= STATEMENTS_AT_ONCE or self._reader.offset >= stop:
                     return rows
         except DamagedRecording as error:
+            if self._reader.live:
+                # Half a frame, as a killed gateway leaves it: recovery has the word on it.
+                self._patience = time.monotonic() + PATIENCE_SECONDS
+                return rows
             self._damage = f"byte {error.offset}: {error.reason}"
             self._end(rows)
             return rows

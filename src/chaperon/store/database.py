@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Engine, create_engine, event, insert, inspect, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from chaperon.store.tables import SCHEMA_VERSION, meta, schema
@@ -23,10 +26,12 @@ def open_database(data: Path) -> Engine:
     """The engine of `data/chaperon.db`. Raises ConfigError with a remedy."""
     path = data / FILE_NAME
     try:
-        _make_private(path)
-        engine = create_engine(f"sqlite:///{path}", pool_pre_ping=False)
-        event.listen(engine, "connect", _prepare)
-        _check(engine, path)
+        with _alone(data):
+            _make_private(path)
+            engine = create_engine(f"sqlite:///{path}")
+            event.listen(engine, "connect", _prepare)
+            _create(engine)
+            _check(engine, path)
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be opened: {error.strerror}. Give the data folder to the user that "
@@ -41,13 +46,27 @@ def open_database(data: Path) -> Engine:
     return engine
 
 
-def _make_private(path: Path) -> None:
-    """SQLite gives its -wal and -shm files the mode of the database, so it is made first."""
-    handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+@contextmanager
+def _alone(data: Path) -> Iterator[None]:
+    """Gateway, indexer and commands open it at the same time; one of them makes it."""
+    folder = os.open(data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fchmod(handle, 0o600)
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
     finally:
-        os.close(handle)
+        os.close(folder)
+
+
+def _make_private(path: Path) -> None:
+    """SQLite gives its -wal and -shm files the mode of the database, so it is made first.
+
+    An existing file is not opened: closing it would drop the locks that SQLite holds on it in this
+    process (https://sqlite.org/howtocorrupt.html, section 2.2).
+    """
+    if path.exists():
+        os.chmod(path, 0o600)
+    else:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
 
 
 def _prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
@@ -64,14 +83,10 @@ def _prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
 
 
 def _check(engine: Engine, path: Path) -> None:
-    try:
-        _create(engine)
-    except OperationalError:
-        # Two processes may make it at the same time; then the second finds it made.
-        if not inspect(engine).has_table(meta.name):
-            raise
-    with engine.connect() as connection:
-        found = connection.scalar(select(meta.c.value).where(meta.c.key == _VERSION))
+    found = None
+    if inspect(engine).has_table(meta.name):
+        with engine.connect() as connection:
+            found = connection.scalar(select(meta.c.value).where(meta.c.key == _VERSION))
     if found is None or not found.isdigit():
         raise ConfigError(
             f"{path}: has no schema version, so Chaperon did not make it. Move it away, or set "
@@ -85,11 +100,10 @@ def _check(engine: Engine, path: Path) -> None:
 
 
 def _create(engine: Engine) -> None:
-    existing = inspect(engine).get_table_names()
-    if existing:
+    if inspect(engine).get_table_names():
         return
     with engine.begin() as connection:
+        # One transaction: SQLite rolls back CREATE TABLE too, if its driver is told that it began.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
         schema.create_all(connection)
-        connection.execute(
-            insert(meta).prefix_with("OR IGNORE").values(key=_VERSION, value=str(SCHEMA_VERSION))
-        )
+        connection.execute(insert(meta).values(key=_VERSION, value=str(SCHEMA_VERSION)))
