@@ -279,3 +279,24 @@ def test_hidden_code_stays_hidden_when_a_name_is_stale(catalog: Catalog) -> None
     assert resolve(read_statement("select * from public.orders"), naming).unknown
     fresh = replace(naming, stale=False)
     assert not resolve(read_statement("select * from public.orders"), fresh).unknown
+
+
+def test_an_extension_may_be_listed_as_a_whole(pg15_tls: PostgresServer) -> None:
+    """PostgreSQL 15's packages bring citext; the bundled 18 has no contrib."""
+    pg15_tls.fresh_database("facts_extension")
+    pg15_tls.sql(
+        "create extension citext; create table public.t (id int, a citext);"
+        "create function public.citext_ne(int) returns int language sql as 'select 1';",
+        database="facts_extension",
+    )
+    plain = load(pg15_tls, database="facts_extension")
+    listed = load(
+        pg15_tls, database="facts_extension", safe_functions=frozenset({"extension:citext"})
+    )
+    for sql in ("select id from t where id = 5", "select * from t"):
+        assert facts(plain, sql).unknown
+    assert facts(listed, "select id from t where id = 5").reasons == ()
+    assert "public.citext_eq" in listed.safe_functions
+    # Somebody gave a function of the extension's an overload.
+    assert "public.citext_ne" not in listed.safe_functions
+    assert facts(listed, "select citext_ne(1)").unknown

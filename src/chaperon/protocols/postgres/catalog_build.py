@@ -57,10 +57,27 @@ def build(rows: Rows, safe_functions: frozenset[str], epoch: int) -> Catalog:
     return _Builder(rows, safe_functions).catalog(epoch)
 
 
+def _of_extensions(rows: Rows, listed: frozenset[str]) -> frozenset[str]:
+    """Names of the functions of listed extensions ("extension:citext").
+
+    A name that has an overload from elsewhere is left out.
+    """
+    member = {
+        row["function"] for row in rows["extensions"] if f"extension:{row['extension']}" in listed
+    }
+    if not member:
+        return frozenset()
+    mine: set[str] = set()
+    others: set[str] = set()
+    for row in rows["functions"]:
+        (mine if row["oid"] in member else others).add(f"{row['schema']}.{row['name']}")
+    return frozenset(mine - others)
+
+
 class _Builder:
     def __init__(self, rows: Rows, safe_functions: frozenset[str]) -> None:
         self.rows = rows
-        self.safe = safe_functions
+        self.safe = safe_functions | _of_extensions(rows, safe_functions)
         self.functions: dict[int, str] = {}
         self.names: dict[int, Name] = {}
         self.oids: dict[Name, int] = {}
@@ -71,7 +88,7 @@ class _Builder:
         self.children: dict[int, list[int]] = defaultdict(list)
         self.done: set[int] = set()
         schemas = frozenset(row["name"] for row in rows["schemas"])
-        self.base = Catalog(schemas=schemas, safe_functions=safe_functions)
+        self.base = Catalog(schemas=schemas, safe_functions=self.safe)
 
     def catalog(self, epoch: int) -> Catalog:
         self._functions()
@@ -121,7 +138,10 @@ class _Builder:
         operators: dict[str, list[Operator]] = defaultdict(list)
         for row in self.rows["operators"]:
             called = frozenset(
-                self.functions.get(oid, f"with OID {oid}") for oid in row["functions"] if oid
+                self.functions.get(oid, f"with OID {oid}")
+                for at, oid in enumerate(row["functions"])
+                # The second and third estimate rows; PostgreSQL's own do no more.
+                if oid and (at == 0 or oid >= FIRST_USER_OID)
             )
             unsafe = frozenset(n for n in called if not self._own_and_safe(n))
             operators[row["name"]].append(Operator(row["schema"], unsafe))
@@ -135,8 +155,7 @@ class _Builder:
     @staticmethod
     def _own_and_safe(name: str) -> bool:
         schema, _, function = name.partition(".")
-        # Selectivity estimators (eqsel, …) take internal and are not in SAFE.
-        return schema == "pg_catalog" and (function in SAFE or function.endswith("sel"))
+        return schema == "pg_catalog" and function in SAFE
 
     def _event_triggers(self) -> tuple[str, ...]:
         return tuple(

@@ -44,6 +44,13 @@ where n.nspname !~ '^pg_(toast|temp_|toast_temp_)'
     or p.pronargs >= 1 and not p.proargtypes::oid[] @> array['internal'::regtype::oid])
 """
 
+EXTENSIONS: Final = """
+select e.extname::text as extension, d.objid::int8 as function
+from pg_depend d join pg_extension e on e.oid = d.refobjid
+where d.deptype = 'e' and d.classid = 'pg_proc'::regclass
+  and d.refclassid = 'pg_extension'::regclass
+"""
+
 OPERATORS: Final = """
 select n.nspname::text as schema, o.oprname::text as name,
   array[o.oprcode::int8, o.oprrest::int8, o.oprjoin::int8] as functions
@@ -176,6 +183,7 @@ ALL: Final[dict[str, tuple[int, str]]] = {
     "schemas": (0, SCHEMAS),
     "relations": (0, RELATIONS),
     "functions": (0, FUNCTIONS),
+    "extensions": (0, EXTENSIONS),
     "operators": (0, OPERATORS),
     "types": (0, TYPES),
     "ranges": (0, RANGES),
