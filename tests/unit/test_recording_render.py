@@ -41,8 +41,13 @@ def text(frames: Frames, width: int | None = None) -> list[str]:
 
 def test_a_result_is_a_table() -> None:
     frames = Frames().agent(query("SELECT id, name FROM t"))
-    frames.target(described("id", oid=23)[:0] + described("id", "name"))
-    frames.target(row(b"1", "ä東".encode()), row(b"22", None), complete("SELECT 2"), ready())
+    frames.target(
+        described("id", "name"),
+        row(b"1", "ä東".encode()),
+        row(b"22", None),
+        complete("SELECT 2"),
+        ready(),
+    )
     shown = text(frames.close("over"))
     assert shown[0].startswith("ci-bot on orders  postgres from 127.0.0.1:9, 20")
     assert shown[2].endswith("#0  SELECT id, name FROM t")
@@ -53,7 +58,7 @@ def test_a_result_is_a_table() -> None:
         "      22  NULL",
         "      (2 rows)",
     ]
-    assert shown[8] == "      2.0 ms, 21 B"
+    assert shown[8] == "      1.0 ms, 28 B"
     assert shown[-1].endswith("session ended: over")
 
 
@@ -167,6 +172,7 @@ def test_every_event_is_json() -> None:
     assert kinds == [
         "began",
         "sent",
+        "columns",
         "rows",
         "result_ended",
         "ended",
@@ -177,6 +183,6 @@ def test_every_event_is_json() -> None:
         "finished",
     ]
     assert events[1]["statement"]["parameters"][1]["value"] == {"value": None, "size": 0}
-    assert events[2]["rows"] == [[{"value": "1", "size": 1}]]
-    assert events[4]["ending"]["outcome"] == "completed"
-    assert events[6]["data"] == "\\xff\n"
+    assert events[3]["rows"] == [[{"value": "1", "size": 1}]]
+    assert events[5]["ending"]["outcome"] == "completed"
+    assert events[7]["data"] == "\\xff\n"

@@ -79,10 +79,8 @@ def _psycopg(dsn: str) -> None:
                 run("SELECT id, name FROM real_t WHERE id = %s", (number + 1,), prepare=True)
         with pytest.raises(psycopg.Error):
             run("SELECT 1/0")
-        with pytest.raises(psycopg.Error), connection.pipeline():
-            run("SELECT 'before'")
-            run("SELECT bogus FROM real_t")
-            run("SELECT 'after'")
+        with pytest.raises(psycopg.Error):
+            _failing_pipeline(connection)
         run("SELECT 'all is well'", prepare=True)
         psycopg.ClientCursor(connection).execute("SELECT 1; SELECT 2, 3; DELETE FROM real_t")
         run("LISTEN channel_a")
@@ -96,6 +94,13 @@ def _psycopg(dsn: str) -> None:
             connection.cursor().copy("COPY real_t FROM STDIN") as copy,
         ):
             copy.write("not a number\tx\t1\n")
+
+
+def _failing_pipeline(connection: psycopg.Connection) -> None:
+    with connection.pipeline():
+        connection.execute("SELECT 'before'")
+        connection.execute("SELECT bogus FROM real_t")
+        connection.execute("SELECT 'after'")
 
 
 async def _asyncpg(dsn: str) -> None:
