@@ -5,7 +5,7 @@ Invariant: nothing outside a protocol's folder compares against its name; what d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from chaperon.policy.schema import Vocabulary
 from chaperon.protocols.probe import Target
 from chaperon.recording.transcript import DecoderFactory
 from chaperon.wire.operation import Operation
+from chaperon.wire.permit import Decision
 from chaperon.wire.principal import Principal
 from chaperon.wire.session import Session
 
@@ -42,6 +43,14 @@ class Service(Protocol):
 
     async def question(self, principal: Principal, resource: str, operation: Operation) -> Question:
         """The question for policy. What cannot be found out makes it ask for more."""
+        ...
+
+    def remembered_as(self, resource: str, operation: Operation) -> tuple[Hashable, ...]:
+        """Names under which a decision on an equal operation may be remembered; none: never."""
+        ...
+
+    def holds_for(self, decision: Decision, names: tuple[Hashable, ...]) -> Hashable | None:
+        """Under which of `names` a decision may be kept, None where it may not."""
         ...
 
     def invalidate(self, resource: str) -> None:

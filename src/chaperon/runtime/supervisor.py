@@ -35,15 +35,13 @@ from chaperon.policy.schema import Schema
 from chaperon.protocols.base import Service
 from chaperon.protocols.registry import REGISTRY
 from chaperon.recording.service import RecordingService
+from chaperon.runtime.decider import Decider
 from chaperon.runtime.dial import Upstream, make_upstream
 from chaperon.runtime.environment import Directory, Environment, Live
 from chaperon.runtime.listener import Listener
 from chaperon.store.store import Store
 from chaperon.tls import listener_tls
 from chaperon.wire.commands import Open
-from chaperon.wire.operation import Operation
-from chaperon.wire.permit import Decision
-from chaperon.wire.principal import Principal
 
 log = logging.getLogger("chaperon")
 
@@ -73,6 +71,7 @@ class Gateway:
         )
         self._upstreams: dict[str, Upstream] = {}
         self._services: dict[str, Service] = {}
+        self._deciders: dict[str, Decider] = {}
         self._listeners: list[Listener] = []
         self._directory = Directory()
         self._indexer: subprocess.Popen[bytes] | None = None
@@ -87,11 +86,13 @@ class Gateway:
             self._upstreams[name] = make_upstream(config.upstream)
         for name, spec in REGISTRY.items():
             resources = {n: r for n, r in self.config.resources.items() if r.protocol == name}
-            self._services[name] = spec.service(resources, secrets.token_bytes)
+            service = spec.service(resources, secrets.token_bytes)
+            self._services[name] = service
+            self._deciders[name] = Decider(name, service, self._policies)
         for config_ in self.config.listeners:
             spec = REGISTRY[config_.protocol]
             service = self._services[spec.name]
-            decider = _Decider(service, self._policies)
+            decider = self._deciders[spec.name]
             environment = Environment(
                 loop=loop,
                 service=service,
@@ -134,8 +135,8 @@ class Gateway:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), _TICK_SECONDS)
             if self._policies.tick():
-                for service in self._services.values():
-                    service.policy_changed()
+                for decider in self._deciders.values():
+                    decider.policy_changed()
             if self._indexer is not None and self._indexer.poll() is not None:
                 log.error(
                     "the indexer ended (status %s); starting it again", self._indexer.returncode
@@ -185,22 +186,6 @@ class Gateway:
 
     def policy_status(self) -> Mapping[str, Json]:
         return asdict(self._policies.status)
-
-
-class _Decider:
-    """Asks the protocol for the question and policy for the answer."""
-
-    def __init__(self, service: Service, policies: Policies) -> None:
-        self._service = service
-        self._policies = policies
-
-    def now(self, principal: Principal, resource: str, operation: Operation) -> Decision | None:
-        question = self._service.question_now(principal, resource, operation)
-        return None if question is None else self._policies.current.decide(question)
-
-    async def later(self, principal: Principal, resource: str, operation: Operation) -> Decision:
-        question = await self._service.question(principal, resource, operation)
-        return self._policies.current.decide(question)
 
 
 def serve(path: Path, control: Callable[[Gateway], Control]) -> int:

@@ -85,7 +85,9 @@ _MIDDLE: Final = {
     Ask.COPY_END: frozenset(),
 }
 IDLE: Final = ord("I")
-_TAG_Z, _TAG_E, _TAG_G, _TAG_S, _TAG_D = b"ZEGSD"
+_FATAL: Final = frozenset(("FATAL", "PANIC"))
+_TAG_Z, _TAG_E, _TAG_G, _TAG_S, _TAG_D, _TAG_C, _TAG_N = b"ZEGSDCN"
+_READY_SIZE: Final = HEADER + 1
 
 
 _READING: Final = frozenset(
@@ -119,6 +121,7 @@ class Replies:
     """The queue, and the transaction status that the server last reported."""
 
     __slots__ = (
+        "_copying",
         "_keep_rest",
         "_names",
         "_reported",
@@ -137,7 +140,8 @@ class Replies:
         self.skipping = False
         """The server discards everything up to a Sync that has not been forwarded yet."""
         self.copy_in = False
-        """The server reads COPY data inside the extended protocol, where it ignores Sync."""
+        """The server reads COPY data that the agent has not ended yet, and ignores Sync."""
+        self._copying = False
         self.failed: list[dict[str, str]] = []
         self.renamed = False
         """The server reported a setting that decides how later text is read."""
@@ -148,9 +152,9 @@ class Replies:
         """Match framed messages. None means that all of them go to the agent as they are."""
         queue = self.queue
         expected = _WHOLE.get(tags)
-        if expected is not None and tuple(queue) == expected:
+        if expected is not None and tuple(queue) == expected and ends[-1] - ends[-2] == _READY_SIZE:
             queue.clear()
-            self._ready(data[-1])
+            self._ready(data[ends[-1] - 1])
             return None
         start = 0
         from_ = 0
@@ -184,7 +188,9 @@ class Replies:
         if tag in _PASS:
             if tag == _TAG_S:
                 self._parameter(data[start + HEADER : end])
-            return self._set_keep(False), None
+            # client_min_messages can make the server talk about what the gateway asked.
+            ours = head is not None and (head.probe is not None or head.error is not None)
+            return self._set_keep(ours and tag == _TAG_N), None
         if tag == _TAG_Z:
             return self._set_keep(self._finish(data, start, end)), None
         if head is None:
@@ -196,11 +202,16 @@ class Replies:
         ask = head.ask
         if tag in _LAST[ask]:
             queue.popleft()
-            if queue and queue[0] is COPY_END:
+            self._copying = self.copy_in = False
+            while queue and queue[0] is COPY_END:
                 queue.popleft()
         elif tag in _MIDDLE[ask]:
-            if tag == _TAG_G and ask is Ask.EXECUTE:
+            if tag == _TAG_G:
                 self._enter_copy_in()
+            elif tag == _TAG_C and self._copying:
+                self._copying = self.copy_in = False
+                if len(queue) > 1 and queue[1] is COPY_END:
+                    del queue[1]
             elif tag == _TAG_D and head.probe is not None:
                 head.probe.append(data[start + HEADER : end])
         else:
@@ -215,12 +226,18 @@ class Replies:
 
     def _error(self, head: Expect, data: bytes, start: int, end: int) -> tuple[bool, bytes | None]:
         queue = self.queue
+        ours = head.probe is not None or head.error is not None
+        fields = read_error(data[start + HEADER : end]) if ours else {}
+        if fields.get("V") in _FATAL:
+            # The server ends the session, whatever it was asked.
+            return self._set_keep(False), None
         if head.probe is not None:
             head.probe.clear()
             head.probe.append(b"")
-            self.failed.append(read_error(data[start + HEADER : end]))
+            self.failed.append(fields)
             return self._set_keep(True), None
         instead = head.error
+        self._copying = self.copy_in = False
         if head.ask in (Ask.QUERY, Ask.CALL, Ask.SYNC):
             if head.undo is not None:
                 self._names.undo(head.undo)
@@ -236,7 +253,6 @@ class Replies:
             for undo in reversed(undone):
                 self._names.undo(undo)
             self.skipping = not queue
-            self.copy_in = False
         self._keep_rest = instead is not None
         return instead is not None, instead
 
@@ -244,6 +260,7 @@ class Replies:
         if end - start != HEADER + 1:
             raise ProtocolViolation(Side.UPSTREAM, "ReadyForQuery has a wrong length")
         probe = False
+        self.skipping = self._copying = self.copy_in = False
         if self.queue:
             head = self.queue.popleft()
             if head.ask not in (Ask.SYNC, Ask.QUERY, Ask.CALL):
@@ -261,18 +278,17 @@ class Replies:
 
     def _enter_copy_in(self) -> None:
         # "In copy-in mode the backend ignores Flush and Sync messages": their replies never come.
-        self.copy_in = True
-        kept: deque[Expect] = deque()
-        ended = False
-        for entry in self.queue:
-            ended = ended or entry is COPY_END
-            if ended or entry.ask is not Ask.SYNC:
-                kept.append(entry)
-        self.queue = kept
-        self.copy_in = not ended
+        queue = self.queue
+        self._copying = True
+        while len(queue) > 1 and queue[1].ask is Ask.SYNC:
+            del queue[1]
+        self.copy_in = len(queue) == 1
+        if len(queue) > 1 and queue[1] is not COPY_END:
+            # The server eats it with an error, and where the next answer belongs is lost.
+            raise ProtocolViolation(Side.DOWNSTREAM, "a message in the place of COPY data")
 
     def _parameter(self, payload: bytes) -> None:
         name, _, value = payload.partition(b"\0")
-        if name in _READING and self._reported.get(name, value) != value:
+        if name in _READING and self._reported.get(name) != value:
             self.renamed = True
         self._reported[name] = value

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 
+from chaperon._core import template
 from chaperon.config import ResourceConfig
-from chaperon.facts.catalog import Catalog
 from chaperon.facts.helper import Helper
-from chaperon.facts.model import RawFacts
 from chaperon.policy.model import Question
 from chaperon.protocols.base import ListenerFacts
 from chaperon.protocols.postgres.catalogs import CatalogCache
@@ -18,10 +17,12 @@ from chaperon.protocols.postgres.operations import (
     raw_facts,
     statement_question,
 )
+from chaperon.protocols.postgres.plan import Plan, StatementContext
 from chaperon.protocols.postgres.session import PostgresSession
 from chaperon.protocols.postgres.settings import Settings, Target
 from chaperon.wire.errors import ConfigError, UpstreamUnavailable
 from chaperon.wire.operation import Operation
+from chaperon.wire.permit import Decision
 from chaperon.wire.principal import Principal
 from chaperon.wire.session import Session
 
@@ -95,12 +96,33 @@ class PostgresService:
             principal, resource, operation, protocol=NAME, raw=raw, catalog=catalog
         )
 
-    async def facts(self, resource: str, text: str) -> tuple[RawFacts, Catalog]:
-        """Raw facts of a text, for explaining; the catalog is the target's."""
-        operation = Operation("query", text)
-        catalog = await self._catalogs[resource].load()
-        raw = raw_facts(operation)
-        return (await self._helper.read_large(text) if raw.large else raw), catalog
+    def remembered_as(self, resource: str, operation: Operation) -> tuple[Hashable, ...]:
+        """Exact text and template, each with how names resolve and the catalog's epoch.
+
+        None for what hangs on more: names of the session, an open transaction's DDL, no catalog.
+        """
+        context = operation.context
+        catalog = self._catalogs[resource].current()
+        if (
+            not isinstance(context, StatementContext)
+            or context.naming is None
+            or context.ddl_open
+            or context.plan is not None
+            or not context.known
+            or catalog is None
+        ):
+            return ()
+        text = operation.text.encode()
+        around = (context.naming, catalog.epoch)
+        by_template = template(text)
+        exact = (text, *around)
+        return (exact,) if by_template in (None, text) else (exact, (by_template, *around))
+
+    def holds_for(self, decision: Decision, names: tuple[Hashable, ...]) -> Hashable | None:
+        plan = decision.statement_facts
+        if not isinstance(plan, Plan) or not plan.cacheable:
+            return None
+        return names[-1] if plan.by_template else names[0]
 
     def invalidate(self, resource: str) -> None:
         self._catalogs[resource].invalidate()
