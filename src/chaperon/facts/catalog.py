@@ -77,7 +77,7 @@ class Catalog:
     are any, for the types of bind parameters. `casts`: reasons that concern casts between built-in
     types; any makes every statement unknown. `on_define`: what data definition runs (event
     triggers). `usage`: role → schemas that it may use. `safe_functions`: "schema.name", as
-    configured ("extension:name" stands for the functions of one, which the loader lists).
+    configured ("pg_extension.name" stands for the functions of one, which the loader lists).
     A snapshot without schemas, as `Catalog()`, is none: under it no name is certain.
     """
 

@@ -291,7 +291,7 @@ def test_an_extension_may_be_listed_as_a_whole(pg15_tls: PostgresServer) -> None
     )
     plain = load(pg15_tls, database="facts_extension")
     listed = load(
-        pg15_tls, database="facts_extension", safe_functions=frozenset({"extension:citext"})
+        pg15_tls, database="facts_extension", safe_functions=frozenset({"pg_extension.citext"})
     )
     for sql in ("select id from t where id = 5", "select * from t"):
         assert facts(plain, sql).unknown

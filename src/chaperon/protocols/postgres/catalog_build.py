@@ -58,12 +58,15 @@ def build(rows: Rows, safe_functions: frozenset[str], epoch: int) -> Catalog:
 
 
 def _of_extensions(rows: Rows, listed: frozenset[str]) -> frozenset[str]:
-    """Names of the functions of listed extensions ("extension:citext").
+    """Names of the functions of listed extensions ("pg_extension.citext").
 
-    A name that has an overload from elsewhere is left out.
+    No schema can be called so: names that begin with pg_ are PostgreSQL's own. A function's name
+    that has an overload from elsewhere is left out.
     """
     member = {
-        row["function"] for row in rows["extensions"] if f"extension:{row['extension']}" in listed
+        row["function"]
+        for row in rows["extensions"]
+        if f"pg_extension.{row['extension']}" in listed
     }
     if not member:
         return frozenset()
