@@ -349,7 +349,9 @@ def main() -> None:
         _end(_EXIT_OF.get(error.code, Exit.FAILED), error.message, error.remedy)
     except ConfigError as error:
         what, _, remedy = str(error).partition("\n")
-        _end(Exit.CONFIGURATION, what, remedy)
+        if "\n" in remedy:  # several problems, each with its own remedy
+            what, remedy = f"these are to be corrected:\n{error}", ""
+        _end(Exit.CONFIGURATION, what, remedy.strip())
     except ChaperonError as error:
         _end(Exit.FAILED, str(error), "")
     except KeyboardInterrupt:
