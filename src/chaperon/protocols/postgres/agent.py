@@ -90,15 +90,21 @@ class Handshake:
         self._buffer += data
         if len(self._buffer) > _LARGEST_RESPONSE + messages.PREFIX:
             raise ProtocolViolation(Side.DOWNSTREAM, "too many bytes before authentication")
-        if self._state is _State.PACKET:
-            return self._packet()
-        if self._state in (_State.PASSWORD, _State.SASL_FIRST, _State.SASL_FINAL):
-            return self._response()
-        if self._state is _State.DONE:
-            return []
         if self._state is _State.TLS:
             raise ProtocolViolation(Side.DOWNSTREAM, "bytes before the TLS handshake")
-        return []
+        return self._advance()
+
+    def _advance(self) -> list[Command]:
+        """Handle what is buffered as far as it is awaited: an agent may send before being asked."""
+        out: list[Command] = []
+        before = -1
+        while self._buffer and len(self._buffer) != before and not self.cancelled:
+            before = len(self._buffer)
+            if self._state is _State.PACKET:
+                out += self._packet()
+            elif self._state in (_State.PASSWORD, _State.SASL_FIRST, _State.SASL_FINAL):
+                out += self._response()
+        return out
 
     def take_early(self) -> bytes:
         """What the agent sent before it was told that it may."""
@@ -178,7 +184,7 @@ class Handshake:
                 self._exchange = ServerExchange(outcome, certificate)
                 self._state = _State.SASL_FIRST
                 sasl = messages.authentication(_SASL, self._exchange.mechanisms())
-                return [Reply(sasl, recorded=b"")]
+                return [Reply(sasl, recorded=b""), *self._advance()]
             case Refused():
                 raise refused(outcome)
             case _:

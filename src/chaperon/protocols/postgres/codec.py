@@ -67,6 +67,7 @@ class Codec:
         try:
             tags, ends = self._framer.feed(data)
         except ValueError as error:
+            self._waiting.append(data)  # for the recording
             raise ProtocolViolation(self._side, str(error)) from error
         if not ends or ends[-1] != len(data):
             rest = data[ends[-1] if ends else 0 :]

@@ -40,7 +40,7 @@ class Generation:
 class Gate:
     """The memory of one session."""
 
-    __slots__ = ("_generation", "_known", "_seen", "_size", "naming", "temp", "version")
+    __slots__ = ("_generation", "_known", "_seen", "_size", "floor", "naming", "temp", "version")
 
     def __init__(self, generation: Generation) -> None:
         self._generation = generation
@@ -50,12 +50,15 @@ class Gate:
         self.naming: SessionNaming | None = None
         self.temp: frozenset[str] | None = None
         self.version = 0
+        self.floor = 0
+        """Decisions of an earlier version are void for more than what names mean."""
 
     def refresh(self) -> None:
         """Notice that policy, catalog or locks changed. Called once a read."""
         if self._seen != self._generation.number:
             self._seen = self._generation.number
             self.forget()
+            self.floor = self.version
 
     def recall(self, text: bytes) -> Permit | None:
         """The permit of an equal statement, or of one that differs in plain literals only."""

@@ -26,6 +26,7 @@ SYNC = b"S\x00\x00\x00\x04"
 FLUSH = b"H\x00\x00\x00\x04"
 LARGEST_EARLY = 256 * 1024
 """Bytes that an agent may send before it is told that the session is ready."""
+_FIRST_OWN_OID = 16384
 PREFIX = 5
 """Bytes of a tag and a length."""
 TERMINATE = b"X\x00\x00\x00\x04"
@@ -135,6 +136,7 @@ class ParseFields(NamedTuple):
 
     name: bytes
     text: bytes
+    rest: int
 
 
 class BindFields(NamedTuple):
@@ -148,8 +150,23 @@ class BindFields(NamedTuple):
 def read_parse(data: bytes, start: int, end: int) -> ParseFields:
     """The Parse message whose tag stands at `start`."""
     name, at = cstring(data, start + 5, end, Side.DOWNSTREAM)
-    text, _ = cstring(data, at, end, Side.DOWNSTREAM)
-    return ParseFields(name, text)
+    text, at = cstring(data, at, end, Side.DOWNSTREAM)
+    return ParseFields(name, text, at)
+
+
+def own_types(types: bytes) -> tuple[int, ...]:
+    """OIDs of types that are not PostgreSQL's own among Parse's parameter types.
+
+    `types` is what follows the text: a count and that many OIDs (manual, "Parse (F)").
+    """
+    if len(types) <= 2:
+        return ()
+    try:
+        (count,) = struct.unpack_from("!H", types)
+        oids = struct.unpack_from(f"!{count}I", types, 2)
+    except struct.error as error:
+        raise ProtocolViolation(Side.DOWNSTREAM, "a Parse message ends too early") from error
+    return tuple(oid for oid in oids if oid >= _FIRST_OWN_OID)
 
 
 def read_bind(data: bytes, start: int, end: int) -> BindFields:

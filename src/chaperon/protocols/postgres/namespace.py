@@ -13,18 +13,27 @@ from dataclasses import dataclass
 from chaperon.protocols.postgres.plan import Plan
 from chaperon.wire.permit import Permit
 
+_NAME_BYTES = 63
+
+
+def name_key(name: bytes) -> bytes:
+    """A name as the server compares it: NAMEDATALEN - 1 bytes, and what follows does not count."""
+    return name[:_NAME_BYTES]
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A prepared statement: its text where it has one, and the permit and plan of its Parse.
 
     `version` is the gate's when it was decided; -1 where it must be decided when it is used.
+    `types` are the parameter types as its Parse gave them.
     """
 
     text: bytes
     plan: Plan
     permit: Permit
     version: int
+    types: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

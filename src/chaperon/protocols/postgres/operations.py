@@ -1,8 +1,8 @@
 """From an operation of this protocol to the question that policy is asked.
 
 Invariant: a question names everything that running the operation may do, as far as it is known;
-what is not known makes it ask for `sql.unknown`. Statements that EXECUTE, FETCH or bind others count
-as what they run.
+what is not known makes it ask for `sql.unknown`. Statements that EXECUTE, FETCH or bind others
+count as what they run.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ from dataclasses import replace
 
 from chaperon.facts.ask import CONFIGURE, UNKNOWN
 from chaperon.facts.catalog import Catalog
+from chaperon.facts.credentials import whole
 from chaperon.facts.model import Effect, RawFacts, SqlFacts
 from chaperon.facts.names import Naming, resolve
-from chaperon.facts.sql import read_statement
+from chaperon.facts.sql import read_statement, refused
 from chaperon.policy.model import Question
 from chaperon.protocols.postgres.catalog import effective_path
+from chaperon.protocols.postgres.codec import HEADER
+from chaperon.protocols.postgres.messages import int32
 from chaperon.protocols.postgres.plan import Plan, StatementContext
 from chaperon.wire.ask import Ask
 from chaperon.wire.operation import Operation
@@ -44,6 +47,7 @@ _HARMLESS = frozenset(
 """Settings that a startup packet may carry without more than `connect`. What they do to the meaning
 of names is not taken from here but asked of the server."""
 
+_OTHER_TEXT = "It was prepared while the server read text in another way than Chaperon."
 _NOT_INSPECTED = "the text is not known to the gateway"
 
 
@@ -53,7 +57,10 @@ def raw_facts(operation: Operation) -> RawFacts:
     if context.plan is not None:
         return context.plan.raw
     if not context.known:
-        return RawFacts(reasons=(f"{operation.verb}: {_NOT_INSPECTED}.",))
+        return RawFacts(
+            reasons=(f"{operation.verb}: {_NOT_INSPECTED}.",),
+            secrets=whole(operation.text.encode("utf-8", "replace")),
+        )
     if context.replication:
         return RawFacts(reasons=("a replication connection speaks another language than SQL.",))
     return read_statement(operation.text)
@@ -87,7 +94,7 @@ def connect_question(
         resource=resource,
         protocol=protocol,
         asks=tuple(dict.fromkeys(asks)),
-        statement=None,
+        statement=SqlFacts(kinds=frozenset(("set",))).context() if reasons else None,
         evidence={"reasons": reasons} if reasons else {},
     )
 
@@ -103,7 +110,12 @@ def statement_question(
 ) -> Question:
     """What policy is asked about a statement."""
     context = _context(operation)
-    naming = session_naming(context, catalog)
+    naming = session_naming(operation, catalog)
+    of_types = [reason for oid in context.types for reason in catalog.type_oids.get(oid, ())]
+    if context.types and context.ddl_open:
+        of_types.append("The types of its parameters may have changed in this transaction.")
+    if of_types:
+        raw = replace(raw, reasons=tuple(dict.fromkeys((*raw.reasons, *of_types))))
     plan = make_plan(raw, naming, context.statements, context.portals)
     facts = plan.facts
     return Question(
@@ -117,15 +129,62 @@ def statement_question(
     )
 
 
-def session_naming(context: StatementContext, catalog: Catalog) -> Naming:
-    """The resolver's view of a session. Without the server's word nothing resolves."""
+def session_naming(operation: Operation, catalog: Catalog) -> Naming:
+    """The resolver's view of a session. Without the server's word no name resolves.
+
+    A text that was read when it was prepared is not read again (`make_plan` keeps how it was).
+    """
+    context = _context(operation)
     names = context.naming
+    alike = context.plan is not None or _reads_alike(operation.text)
     if names is None:
-        return Naming(catalog, None, "", temp=None, faithful=False, stale=context.ddl_open)
+        return Naming(catalog, None, "", temp=None, faithful=alike, stale=context.ddl_open)
     path = effective_path(names.setting, names.role, catalog, names.temp != frozenset())
     return Naming(
-        catalog, path, names.role, temp=names.temp, faithful=names.faithful, stale=context.ddl_open
+        catalog,
+        path,
+        names.role,
+        temp=names.temp,
+        faithful=alike or names.faithful,
+        stale=context.ddl_open,
     )
+
+
+def _reads_alike(text: str) -> bool:
+    """Whether the server reads `text` as we do under any setting.
+
+    Encodings that a client may have contain ASCII, and standard_conforming_strings and
+    backslash_quote concern constants in single quotes only (manual, sections 4.1.2.1 and 23.3).
+    """
+    return text.isascii() and "'" not in text
+
+
+def secrets_of(text: bytes) -> tuple[tuple[int, int], ...]:
+    """Byte ranges of a statement that no recording may hold, decided or not."""
+    try:
+        return read_statement(text.decode()).secrets
+    except UnicodeDecodeError:
+        return whole(text)
+
+
+def concealed(data: bytes) -> bytes:
+    """Messages that nobody has read, with what may be a credential struck out.
+
+    Headers stay where `data` begins with one, so that what is recorded can still be framed.
+    """
+    if not whole(data):
+        return data
+    clean = bytearray(b"*" * len(data))
+    at = 0
+    while at + HEADER <= len(data):
+        end = at + 1 + int32(data, at + 1)
+        if end < at + HEADER:
+            break
+        clean[at : at + HEADER] = data[at : at + HEADER]
+        if end <= len(data) and not whole(data[at + HEADER : end]):
+            clean[at:end] = data[at:end]
+        at = end
+    return bytes(clean)
 
 
 def make_plan(
@@ -148,7 +207,7 @@ def make_plan(
     effects = facts.effects
     plain = not (effects or facts.prepares or facts.declares or facts.deallocates)
     return Plan(
-        raw=raw,
+        raw=raw if naming.faithful else replace(refused(_OTHER_TEXT), secrets=raw.secrets),
         facts=facts,
         plain=plain,
         cacheable=not indirect,
@@ -183,16 +242,33 @@ def _options(value: str) -> list[str]:
 
     Source: PostgreSQL 18 manual, "StartupMessage": command-line arguments, backslash escapes.
     """
-    words = value.replace("\\ ", "_").split()
     names: list[str] = []
-    rest = iter(words)
+    rest = iter(_words(value))
     for word in rest:
         if word == "-c":
             setting = next(rest, "")
-        elif word.startswith("-c") or word.startswith("--"):
+        elif word.startswith(("-c", "--")):
             setting = word[2:]
         else:
             names.append(word)
             continue
         names.append(setting.partition("=")[0].lower().replace("-", "_"))
     return names
+
+
+def _words(value: str) -> list[str]:
+    """`value` split at the spaces that C knows; a backslash takes the next character as it is."""
+    words: list[str] = []
+    word: str | None = None
+    characters = iter(value)
+    for character in characters:
+        if character in _SPACES:
+            if word is not None:
+                words.append(word)
+            word = None
+        else:
+            word = (word or "") + (next(characters, "") if character == "\\" else character)
+    return words if word is None else [*words, word]
+
+
+_SPACES = " \t\n\v\f\r"

@@ -61,7 +61,7 @@ class StatementContext:
     `naming` is None where the server's word is not to be had (a pipeline behind a SET). `ddl_open`:
     the open transaction has changed the catalog. `plan` is what a Bind or Execute names, None with
     `known` False for a name that this session did not see defined. `replication`: the walsender's
-    grammar applies.
+    grammar applies. `types`: OIDs of parameter types that are not PostgreSQL's own.
     """
 
     naming: SessionNaming | None
@@ -71,3 +71,4 @@ class StatementContext:
     plan: Plan | None = None
     known: bool = True
     replication: bool = False
+    types: tuple[int, ...] = ()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Final
 
+from chaperon.facts.credentials import whole
 from chaperon.protocols.postgres import gate as names_of
 from chaperon.protocols.postgres.codec import HEADER, backend_codec, frontend_codec
 from chaperon.protocols.postgres.denial import (
@@ -23,6 +24,7 @@ from chaperon.protocols.postgres.gate import Gate, Generation
 from chaperon.protocols.postgres.messages import (
     cstring,
     int32,
+    own_types,
     query,
     read_bind,
     read_bind_values,
@@ -30,7 +32,8 @@ from chaperon.protocols.postgres.messages import (
     read_query,
     ready_for_query,
 )
-from chaperon.protocols.postgres.namespace import Namespace, Portal, Prepared, Undo
+from chaperon.protocols.postgres.namespace import Namespace, Portal, Prepared, Undo, name_key
+from chaperon.protocols.postgres.operations import concealed, secrets_of
 from chaperon.protocols.postgres.plan import Plan, StatementContext
 from chaperon.protocols.postgres.replies import (
     BIND,
@@ -126,6 +129,8 @@ class Relay:
         self._ticket = 0
         self._bound: Portal | None = None
         self._asked = b""
+        self._asked_types: tuple[int, ...] = ()
+        self._asked_version = 0
         self._answer: Decision | None = None
         self._sent = False
         """Something was forwarded since the last Sync."""
@@ -135,6 +140,8 @@ class Relay:
         """The server knows nothing of the failed pipeline, so the gateway answers its Sync."""
         self._drop_copy = False
         self._rest_passes = True
+        self._secret_rest = False
+        """A statement that is dropped unread may hold a credential from here on."""
         self._touched = False
         """The open transaction may have changed what names mean."""
         self._ddl_open = False
@@ -156,7 +163,8 @@ class Relay:
             return []
         self._gate.refresh()
         self._take(data)
-        if self._tags in _CYCLES and not (self._skipping or self._replies.skipping):
+        replies = self._replies
+        if self._tags in _CYCLES and not (self._skipping or replies.skipping or replies.copy_in):
             forward = self._cycle()
             if forward is not None:
                 return [forward]
@@ -173,7 +181,8 @@ class Relay:
             return None
         queue = self._replies.queue
         if tags == b"Q":
-            if data.find(0, HEADER) != size - 1:
+            # A message over the inspection limit is reported before it is complete.
+            if data.find(0, HEADER) != size - 1 or int32(data, 1) != size - 1:
                 return None
             permit = self._gate.recall(data[HEADER:-1])
             if permit is None:
@@ -186,12 +195,14 @@ class Relay:
         else:
             at = 0
             text = None
+            types = b""
             if tags[0] == _PARSE:
                 # Only the unnamed statement, parsed again with the same text.
                 stop = data.find(0, HEADER + 1)
                 if data[HEADER] or stop < 0:
                     return None
                 text = data[HEADER + 1 : stop]
+                types = data[stop + 1 : ends[0]]
                 at = ends[0]
             stop = data.find(0, at + HEADER + 1)
             prepared = self._names.statements.get(data[at + HEADER + 1 : stop])
@@ -200,7 +211,7 @@ class Relay:
                 prepared is None
                 or prepared.version != self._gate.version
                 or not prepared.plan.plain
-                or (text is not None and prepared.text != text)
+                or (text is not None and (prepared.text != text or prepared.types != types))
                 or data[at + HEADER]
                 or data[start + HEADER]
             ):
@@ -235,10 +246,16 @@ class Relay:
                 if handler is None:
                     raise ProtocolViolation(Side.DOWNSTREAM, f"unexpected message {chr(tag)!r}")
                 self._next = index
+                if self._replies.copy_in and tag in _NOT_IN_COPY:
+                    raise ProtocolViolation(
+                        Side.DOWNSTREAM, f"message {chr(tag)!r} in the middle of COPY data"
+                    )
                 do = handler(self, data, start, end)
                 if do is _Do.WAIT:
                     waiting = True
                     break
+                # An answer is for one message only, even where that was dropped in the meantime.
+                self._answer = None
                 if do is _Do.DROP:
                     # What a handler put into `out` comes behind the bytes before it and its record.
                     self._segment = end
@@ -294,7 +311,9 @@ class Relay:
         text: bytes,
         plan: Plan | None,
         known: bool,
+        *,
         values: tuple[bytes | None, ...] = (),
+        types: tuple[int, ...] = (),
     ) -> Decision | None:
         """The decision on the statement at hand, or None when it has to be waited for."""
         if self._answer is not None:
@@ -311,11 +330,13 @@ class Relay:
                 return None
         statements, portals = self._names.plans()
         context = StatementContext(
-            gate.naming, statements, portals, self._ddl_open, plan, known, self._replication
+            gate.naming, statements, portals, self._ddl_open, plan, known, self._replication, types
         )
         self._ticket += 1
         self._wait = _Wait.DECISION
         self._asked = text
+        self._asked_types = types
+        self._asked_version = gate.version
         try:
             decoded = text.decode()
         except UnicodeDecodeError:
@@ -342,7 +363,11 @@ class Relay:
         """Take policy's answer and go on."""
         if ticket != self._ticket or self._wait is not _Wait.DECISION:
             return []
-        if isinstance(decision, Permit):
+        self._probe_failed = False
+        if self._asked_version != self._gate.version:
+            # What it was decided for has changed in the meantime: it is asked again.
+            return self._go_on()
+        if isinstance(decision, Permit) and not self._asked_types:
             plan = _plan(decision)
             self._gate.remember(self._asked, decision, plan)
         self._answer = decision
@@ -417,15 +442,35 @@ class Relay:
         size = int32(self._data, start + 1) + 1
         return too_long(size, self._limit) if size > end - start else None
 
+    def _conceal_unread(self, start: int, end: int) -> None:
+        """Hide a part of a statement that nobody reads, once a credential may have begun in it."""
+        self._secret_rest = self._secret_rest or bool(whole(self._data[start:end]))
+        if self._secret_rest:
+            self._secrets.append((start, end))
+
+    def _swallow(self, start: int, end: int) -> _Do:
+        """Drop a statement that the server would skip; what it says of credentials is not kept."""
+        self._flush(start)
+        if self._oversize(start, end) is not None:
+            self._conceal_unread(start + HEADER, end)
+        else:
+            at = self._text_start(start, end)
+            stop = self._data.find(0, at, end)
+            text = self._data[at : stop if stop >= 0 else end]
+            self._secrets.extend((at + a, at + b) for a, b in secrets_of(text))
+        return self._drop(start, end)
+
     def _skip(self) -> bool:
         return self._skipping or self._replies.skipping
 
     def _on_query(self, data: bytes, start: int, end: int) -> _Do:
-        self._drop_copy = False
+        self._drop_copy = self._secret_rest = False
         if self._skip():
-            return self._drop(start, end)
+            return self._swallow(start, end)
         too_big = self._oversize(start, end)
         if too_big is not None:
+            self._flush(start)
+            self._conceal_unread(start + HEADER, end)
             return self._refuse(too_big, start, end, extended=False)
         text = read_query(data, start, end)
         decision: Decision | None = self._gate.recall(text) if self._answer is None else None
@@ -443,27 +488,33 @@ class Relay:
         return _Do.PASS
 
     def _on_parse(self, data: bytes, start: int, end: int) -> _Do:
-        self._drop_copy = False
+        self._drop_copy = self._secret_rest = False
         if self._skip():
-            return self._drop(start, end)
+            return self._swallow(start, end)
         too_big = self._oversize(start, end)
         if too_big is not None:
+            self._flush(start)
+            self._conceal_unread(start + HEADER, end)
             return self._refuse(too_big, start, end, extended=True)
-        name, text = read_parse(data, start, end)
-        decision: Decision | None = self._gate.recall(text) if self._answer is None else None
+        name, text, rest = read_parse(data, start, end)
+        types = data[rest:end]
+        own = own_types(types)
+        known = self._answer is None and not own
+        decision: Decision | None = self._gate.recall(text) if known else None
         if decision is None:
-            decision = self._decide("parse", text, None, True)
+            decision = self._decide("parse", text, None, True, types=own)
             if decision is None:
                 return _Do.WAIT
         if isinstance(decision, Denial):
             return self._refuse(decision, start, end, extended=True)
         plan = _plan(decision)
-        old = self._names.statements.get(name)
-        if old is not None and old.permit is decision and old.text == text:
+        key = name_key(name)
+        old = self._names.statements.get(key)
+        if old is not None and old.permit is decision and old.text == text and old.types == types:
             self._replies.queue.append(PARSE)
         else:
-            self._names.statements[name] = Prepared(text, plan, decision, self._version())
-            self._replies.queue.append(Expect(Ask.PARSE, Undo(((name, old),))))
+            self._names.statements[key] = Prepared(text, plan, decision, self._version(), types)
+            self._replies.queue.append(Expect(Ask.PARSE, Undo(((key, old),))))
         self._conceal(plan, start + HEADER + len(name) + 1)
         self._sent = True
         return _Do.PASS
@@ -473,17 +524,22 @@ class Relay:
             return self._drop(start, end)
         self._rest_passes = True
         portal, name, rest = read_bind(data, start, end)
+        portal, name = name_key(portal), name_key(name)
         prepared = self._names.statements.get(name)
         if prepared is None or prepared.version != self._gate.version or self._answer is not None:
             plan = prepared.plan if prepared else None
             text = prepared.text if prepared else b""
             values = () if self._answer is not None else read_bind_values(data, rest, end)
-            decision = self._decide("bind", text, plan, prepared is not None, values)
+            types = prepared.types if prepared else b""
+            own = own_types(types)
+            decision = self._decide(
+                "bind", text, plan, prepared is not None, values=values, types=own
+            )
             if decision is None:
                 return _Do.WAIT
             if isinstance(decision, Denial):
                 return self._refuse(decision, start, end, extended=True)
-            prepared = Prepared(text, _plan(decision), decision, self._version())
+            prepared = Prepared(text, _plan(decision), decision, self._version(), types)
             if name in self._names.statements:
                 self._names.statements[name] = prepared
         if portal:
@@ -492,19 +548,24 @@ class Relay:
         else:
             self._replies.queue.append(BIND)
         self._names.portals[portal] = Portal(prepared)
+        if prepared.plan.settings and prepared.plan.facts.unknown:
+            # Planning already runs what is constant, and that may be anything here.
+            self._gate.names_changed()
+            self._touched = True
         self._sent = True
         return _Do.PASS
 
     def _on_execute(self, data: bytes, start: int, end: int) -> _Do:
         if self._skip():
             return self._drop(start, end)
-        portal, _ = cstring(data, start + HEADER, end, Side.DOWNSTREAM)
+        portal = name_key(cstring(data, start + HEADER, end, Side.DOWNSTREAM)[0])
         bound = self._names.portals.get(portal)
         if bound is None or self._answer is not None or self._stale(bound.prepared):
             prepared = bound.prepared if bound else None
             plan = prepared.plan if prepared else None
             text = prepared.text if prepared else b""
-            decision = self._decide("execute", text, plan, prepared is not None)
+            own = own_types(prepared.types) if prepared else ()
+            decision = self._decide("execute", text, plan, prepared is not None, types=own)
             if decision is None:
                 return _Do.WAIT
             if isinstance(decision, Denial):
@@ -526,7 +587,11 @@ class Relay:
         return self._gate.version if self._gate.naming is not None else -1
 
     def _stale(self, prepared: Prepared) -> bool:
-        return prepared.version != self._gate.version and self._gate.naming is not None
+        # A bound portal keeps what its names meant, so behind a SET it stays what it was.
+        gate = self._gate
+        return prepared.version < gate.floor or (
+            prepared.version != gate.version and gate.naming is not None
+        )
 
     def _on_describe(self, _data: bytes, start: int, end: int) -> _Do:
         if self._skip():
@@ -541,9 +606,10 @@ class Relay:
         name, _ = cstring(data, start + HEADER + 1, end, Side.DOWNSTREAM)
         kind = data[start + HEADER]
         # A closed portal's entry may stay: the server refuses the name until it is bound again.
-        if kind == ord("S"):
-            self._names.statements.pop(name, None)
-        self._replies.queue.append(CLOSE)
+        key = name_key(name)
+        old = self._names.statements.pop(key, None) if kind == ord("S") else None
+        undo = None if old is None else Undo(((key, old),))
+        self._replies.queue.append(CLOSE if undo is None else Expect(Ask.CLOSE, undo))
         self._sent = True
         return _Do.PASS
 
@@ -573,13 +639,17 @@ class Relay:
     def _on_copy_end(self, _data: bytes, start: int, end: int) -> _Do:
         if self._skip() or self._drop_copy:
             return self._drop(start, end)
-        if self._replies.copy_in:
-            self._replies.copy_in = False
+        self._replies.copy_in = False
+        if self._replies.queue:
             self._replies.queue.append(COPY_END)
         return _Do.PASS
 
     def _on_rest(self, _data: bytes, start: int, end: int) -> _Do:
-        return _Do.PASS if self._rest_passes else self._drop(start, end)
+        if self._rest_passes:
+            return _Do.PASS
+        self._flush(start)
+        self._conceal_unread(start, end)
+        return self._drop(start, end)
 
     def _on_call(self, data: bytes, start: int, end: int) -> _Do:
         self._drop_copy = False
@@ -677,12 +747,22 @@ class Relay:
 
     def rest(self) -> list[Command]:
         """Record what the agent sent and nobody will look at any more."""
-        data = self._data
-        used = self._segment_end()
-        left = data[used : self._ends[-1]] if self._tags else b""
+        out: list[Command] = []
+        # Where a violation cut a walk short its commands were not carried out, nor will be.
+        for command in self._out:
+            if isinstance(command, Forward):
+                if command.direction is Direction.FROM_AGENT:
+                    kept = command.data if command.recorded is None else command.recorded
+                    out.append(Record(Direction.FROM_AGENT, kept, command.marks))
+            elif isinstance(command, (Record, Reply)):
+                out.append(command)
+        self._out = []
+        left = self._data[self._segment : self._ends[-1]] if self._ends else b""
         left += self._front.take_waiting() + b"".join(self._inbox)
         self._inbox.clear()
-        return [Record(Direction.FROM_AGENT, left)] if left else []
+        if left:
+            out.append(Record(Direction.FROM_AGENT, concealed(left)))
+        return out
 
 
 def _plan(permit: Permit) -> Plan:
@@ -694,6 +774,7 @@ def _plan(permit: Permit) -> Plan:
 
 _PARSE: Final = ord("P")
 _QUERY: Final = ord("Q")
+_NOT_IN_COPY: Final = frozenset(b"QPBEDCF")
 _CYCLES: Final = {
     b"Q": (QUERY,),
     b"BES": (BIND, EXECUTE, SYNC),

@@ -220,6 +220,8 @@ class PostgresSession:
             Reply(messages.AUTHENTICATION_OK, recorded=b""),
             Reply(greeting + key + ready.ready, recorded=greeting + hidden + ready.ready),
         ]
+        if ready.rest:
+            out.extend(self._relay.backend(ready.rest))
         early, self._early = self._early, b""
         if early:
             out.extend(self._relay.frontend(early))

@@ -36,12 +36,16 @@ class _State(Enum):
 
 @dataclass(slots=True)
 class Ready:
-    """What the target said of itself: `greeting` is for the agent, as the target wrote it."""
+    """What the target said of itself: `greeting` is for the agent, as the target wrote it.
+
+    `rest` is what came behind its first ReadyForQuery.
+    """
 
     pid: bytes = b""
     secret: bytes = b""
     greeting: list[bytes] = field(default_factory=list)
     ready: bytes = b""
+    rest: bytes = b""
 
 
 class Login:
@@ -84,8 +88,12 @@ class Login:
         data, tags, ends = self._codec.feed(data)
         start = 0
         for tag, end in zip(tags, ends, strict=True):
+            if self.ready:
+                break
             out.extend(self._one(chr(tag), data[start:end]))
             start = end
+        if self.ready:
+            self.result.rest = data[start:] if ends else b""
         return out
 
     def _tls_answer(self, data: bytes) -> list[Command]:
