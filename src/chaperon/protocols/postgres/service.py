@@ -108,6 +108,7 @@ class PostgresService:
             or context.naming is None
             or context.ddl_open
             or context.plan is not None
+            or context.types
             or not context.known
             or catalog is None
         ):
