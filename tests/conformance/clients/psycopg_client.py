@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import datetime
 import decimal
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -541,6 +542,8 @@ async def concurrent() -> None:
 
 
 def main() -> None:
+    # What psycopg logs of a cursor that broke names host, port and user.
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)
     with connect() as conn:
         for part in (
             *(startup, types, simple, failures, transactions, prepared, cursors, pipeline, copies),
