@@ -1,6 +1,7 @@
 """The demo's gateway: its configuration with the ports in use, its process, the commands beside it.
 
-Invariant: the database's password stands in the environment of `chaperon serve`, and in no other.
+Invariant: the database's password stands in one file beside the configuration, which only its owner
+reads, and in nothing that the gateway writes.
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ class Gateway:
             if count != 1:
                 raise DemoError(f"examples/demo/chaperon.yaml should have one {old!r}")
         self.config.write_text(text)
+        secret = self.folder / "shop.password"
+        secret.touch(0o600)
+        secret.write_text(self._password)
         shutil.copytree(_HERE / "policies", self.folder / "policies")
 
     def start(self) -> None:
@@ -56,8 +60,6 @@ class Gateway:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # The password of the database: in the gateway's environment, and in no other.
-                env={**os.environ, "SHOP_PASSWORD": self._password},
                 start_new_session=True,
             )
         deadline = time.monotonic() + _START_SECONDS

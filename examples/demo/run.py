@@ -278,7 +278,8 @@ def main() -> int:
     def interrupted(number: int, _: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupted)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupted)
     screen = Screen()
     folder = Path(tempfile.mkdtemp(prefix="chaperon-demo-"))
     folder.chmod(0o755)  # root's PostgreSQL runs as another user, and has its folder in here
