@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.servers import DEBIAN_15
+
 from benchmarks.contestants import MAKERS, Contestant, enter, server
 from benchmarks.memory import measure
-from tests.support.servers import DEBIAN_15
 
 RESULTS = Path(__file__).parent / "results"
 ROWS = 500_000

@@ -20,12 +20,12 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from tests.support.gateway import Gateway
+from tests.support.servers import PostgresServer
 
 from chaperon.recording.frame import Kind
 from chaperon.recording.reader import RecordingReader
 from chaperon.wire.commands import Direction
-from tests.support.gateway import Gateway
-from tests.support.servers import PostgresServer
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
