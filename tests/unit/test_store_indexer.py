@@ -199,7 +199,7 @@ def test_the_process_follows_and_ends_when_told(tmp_path: Path) -> None:
     service = RecordingService(tmp_path, 0)
     service.start()
     process = subprocess.Popen(
-        [sys.executable, "-m", "chaperon.runtime.indexer", str(tmp_path)],
+        [sys.executable, "-m", "chaperon.runtime.indexer", str(tmp_path), str(os.getpid())],
         stdin=subprocess.DEVNULL,
     )
     try:
@@ -221,26 +221,29 @@ def test_the_process_follows_and_ends_when_told(tmp_path: Path) -> None:
 
 
 _PARENT = """
-import subprocess, sys
-child = subprocess.Popen([sys.executable, "-m", "chaperon.runtime.indexer", sys.argv[1]],
+import os, subprocess, sys
+child = subprocess.Popen([sys.executable, "-m", "chaperon.runtime.indexer", sys.argv[1],
+                          sys.argv[2] or str(os.getpid())],
                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 print(child.pid, flush=True)
 sys.stdin.read()
 """
 
 
-def test_the_process_ends_when_its_parent_goes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("gone_before", [False, True])
+def test_the_process_ends_when_its_parent_goes(tmp_path: Path, gone_before: bool) -> None:
     parent = subprocess.Popen(
-        [sys.executable, "-c", _PARENT, str(tmp_path)],
+        [sys.executable, "-c", _PARENT, str(tmp_path), "1" if gone_before else ""],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
-    _until((tmp_path / "chaperon.db").exists)
-    time.sleep(0.3)
-    parent.kill()
-    parent.wait()
+    if not gone_before:
+        _until((tmp_path / "chaperon.db").exists)
+        time.sleep(0.3)
+        parent.kill()
+        parent.wait()
 
     def gone() -> bool:
         try:
@@ -250,6 +253,8 @@ def test_the_process_ends_when_its_parent_goes(tmp_path: Path) -> None:
         return state == "Z"
 
     _until(gone)
+    parent.kill()
+    parent.wait()
 
 
 def test_statement_rows_are_plain_values() -> None:

@@ -1,4 +1,4 @@
-"""Fills the store from the recordings: `python -m chaperon.runtime.indexer DATA`, its own process.
+"""Fills the store from the recordings: the process `python -m chaperon.runtime.indexer`.
 
 Invariant: it only ever reads recordings, and what it writes can be made again from them. It may lag
 behind the data path, and never the other way round. It ends when its parent does.
@@ -187,19 +187,21 @@ def _size(path: Path) -> int:
         return 0
 
 
-def run(data: Path) -> None:
-    """Follow until the parent process goes, or SIGTERM; then once more, and end."""
+def run(data: Path, parent: int) -> None:
+    """Follow until the parent process goes, or SIGTERM, or the folder; then once more, and end.
+
+    `parent` is the process id that the parent had when it started this one: it may have gone since.
+    """
     stopping: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopping.append(number))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
     os.setpriority(os.PRIO_PROCESS, 0, 19)
     _, hard = limits.getrlimit(limits.RLIMIT_NOFILE)
     limits.setrlimit(limits.RLIMIT_NOFILE, (hard, hard))
     store = Store.open(data)
     indexer = Indexer(data, store)
     try:
-        while not stopping and os.getppid() == parent:
+        while not stopping and os.getppid() == parent and data.exists():
             if not indexer.step():
                 time.sleep(POLL_SECONDS)
         deadline = time.monotonic() + _LAST_SECONDS
@@ -211,12 +213,12 @@ def run(data: Path) -> None:
 
 
 def main() -> int:
-    """Entry of `python -m chaperon.runtime.indexer DATA`."""
-    if len(sys.argv) != 2:
-        sys.stderr.write("usage: python -m chaperon.runtime.indexer DATA\n")
+    """Entry of `python -m chaperon.runtime.indexer DATA PARENT`."""
+    if len(sys.argv) != 3 or not sys.argv[2].isdigit():
+        sys.stderr.write("usage: python -m chaperon.runtime.indexer DATA PARENT-PID\n")
         return 2
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    run(Path(sys.argv[1]))
+    run(Path(sys.argv[1]), int(sys.argv[2]))
     return 0
 
 

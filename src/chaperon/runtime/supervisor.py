@@ -127,6 +127,7 @@ class Gateway:
     def _start_indexer(self) -> None:
         # A process of its own at the lowest priority: the index may lag, the data path may not.
         command = [sys.executable, "-m", "chaperon.runtime.indexer", str(self.config.data)]
+        command.append(str(os.getpid()))
         # A session of its own: Ctrl-C at a terminal ends the gateway, which then ends the indexer.
         self._indexer = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
 
