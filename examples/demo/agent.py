@@ -22,6 +22,7 @@ REPEATS = 200
 COPIED = 250
 _MARK = "--- end of step ---"
 _INDENT = "      "
+_ASKS = "program> "
 
 
 @dataclass(slots=True)
@@ -145,7 +146,7 @@ def copy_in(report: Report, db: Db) -> None:
     step = report.begin("copy-in", f"It loads {COPIED} rows with COPY … FROM STDIN.")
     with db.cursor() as cursor:
         statement = "COPY orders (customer_id, item, amount, status) FROM STDIN"
-        shown(statement)
+        shown(f"{_ASKS}{statement}")
         with cursor.copy(statement) as copy:
             for number in range(COPIED):
                 copy.write_row((1 + number % 6, "notebook", 4.5, "new"))
@@ -156,7 +157,7 @@ def copy_in(report: Report, db: Db) -> None:
 def prepared(report: Report, db: Db) -> None:
     step = report.begin("prepared", f"It prepares a statement, and executes it {REPEATS} times.")
     statement = "SELECT count(*), sum(amount) FROM orders WHERE customer_id = %s AND id <= %s"
-    shown(statement)
+    shown(f"{_ASKS}{statement}")
     answered, last = 0, (0, 0)
     for number in range(REPEATS):
         row = db.execute(statement, (1 + number % 6, 500), prepare=True).fetchone()
@@ -181,7 +182,7 @@ def pipelined(report: Report, db: Db) -> None:
         paid = db.execute("UPDATE orders SET status = 'paid' WHERE item = %s", ("stapler",))
         seen = db.execute("SELECT item, amount, status FROM orders WHERE item = %s", ("stapler",))
     row, written = seen.fetchone(), made.fetchone()
-    shown("INSERT …; UPDATE …; SELECT …")
+    shown(f"{_ASKS}INSERT …; UPDATE …; SELECT …")
     shown(f"inserted {made.rowcount}, updated {paid.rowcount}, read {row}")
     step.values = {
         "inserted": made.rowcount,
@@ -198,7 +199,7 @@ def in_transaction(report: Report, db: Db) -> None:
     )
 
     def attempt(statement: str) -> str:
-        shown(statement)
+        shown(f"{_ASKS}{statement}")
         try:
             shown(db.execute(statement).statusmessage or "")
         except psycopg.Error as error:
@@ -214,7 +215,7 @@ def in_transaction(report: Report, db: Db) -> None:
     attempt("DELETE FROM orders")
     step.values["after"] = attempt("SELECT 1")
     step.values["ended"] = db.execute("COMMIT").statusmessage or ""
-    shown(f"COMMIT\n{step.values['ended']}")
+    shown(f"{_ASKS}COMMIT\n{step.values['ended']}")
 
 
 def policy_of(text: str) -> str:
