@@ -6,7 +6,11 @@ and locks of the current generation; whenever one of these may have changed the 
 
 from __future__ import annotations
 
+import struct
+
 from chaperon._core import data_row, template
+from chaperon.protocols.postgres.codec import HEADER
+from chaperon.protocols.postgres.messages import int32
 from chaperon.protocols.postgres.plan import Plan, SessionNaming
 from chaperon.wire.permit import Permit
 
@@ -92,14 +96,14 @@ class Gate:
         self.naming = None
         self.forget()
 
-    def learn(self, rows: list[bytes]) -> None:
+    def learn(self, rows: bytes) -> None:
         """Take the answers to SHOW_SETTINGS, with or without TEMPORARY's rows behind them.
 
-        `rows` are payloads of DataRow messages; anything else than expected leaves names unknown.
+        `rows` are DataRow messages; anything else than expected leaves names unknown.
         """
         try:
-            values = [(data_row(row)[0] or b"").decode() for row in rows]
-        except (ValueError, IndexError):
+            values = _first_columns(rows)
+        except (ValueError, IndexError, struct.error):
             return
         if len(values) < _SETTINGS:
             return
@@ -111,11 +115,22 @@ class Gate:
             temp=self.temp,
         )
 
-    def learn_temporary(self, rows: list[bytes]) -> None:
+    def learn_temporary(self, rows: bytes) -> None:
         """As `learn`, and every row behind the settings names a temporary relation."""
         try:
-            names = frozenset((data_row(row)[0] or b"").decode() for row in rows[_SETTINGS:])
-        except (ValueError, IndexError):
+            names = frozenset(_first_columns(rows)[_SETTINGS:])
+        except (ValueError, IndexError, struct.error):
             return
         self.temp = names
         self.learn(rows)
+
+
+def _first_columns(rows: bytes) -> list[str]:
+    """The first value of each DataRow message in `rows`."""
+    values: list[str] = []
+    at = 0
+    while at < len(rows):
+        end = at + 1 + int32(rows, at + 1)
+        values.append((data_row(rows[at + HEADER : end])[0] or b"").decode())
+        at = end
+    return values

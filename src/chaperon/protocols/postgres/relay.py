@@ -319,15 +319,9 @@ class Relay:
         if self._answer is not None:
             answer, self._answer = self._answer, None
             return answer
+        if self._waits_for_names():
+            return None
         gate = self._gate
-        if not (self._sent or self._replication):
-            asking = gate.naming is None and not self._probe_failed
-            if (asking or self._ddl_open) and self._replies.queue:
-                self._wait = _Wait.SERVER
-                return None
-            if asking and self._replies.status != _FAILED:
-                self._ask_names()
-                return None
         statements, portals = self._names.plans()
         context = StatementContext(
             gate.naming, statements, portals, self._ddl_open, plan, known, self._replication, types
@@ -345,6 +339,19 @@ class Relay:
         self._flush(self._segment_end())
         self._out.append(Decide(self._ticket, Operation(verb, decoded, values, context)))
         return None
+
+    def _waits_for_names(self) -> bool:
+        """Whether the server has to say first what names mean. Inside a pipeline it cannot."""
+        if self._sent or self._replication:
+            return False
+        asking = self._gate.naming is None and not self._probe_failed
+        if (asking or self._ddl_open) and self._replies.queue:
+            self._wait = _Wait.SERVER
+            return True
+        if asking and self._replies.status != _FAILED:
+            self._ask_names()
+            return True
+        return False
 
     def _segment_end(self) -> int:
         return self._ends[self._next - 1] if self._next else 0
@@ -596,6 +603,8 @@ class Relay:
     def _on_describe(self, _data: bytes, start: int, end: int) -> _Do:
         if self._skip():
             return self._drop(start, end)
+        if self._waits_for_names():
+            return _Do.WAIT
         self._replies.queue.append(DESCRIBE)
         self._sent = True
         return _Do.PASS
@@ -603,6 +612,8 @@ class Relay:
     def _on_close(self, data: bytes, start: int, end: int) -> _Do:
         if self._skip():
             return self._drop(start, end)
+        if self._waits_for_names():
+            return _Do.WAIT
         name, _ = cstring(data, start + HEADER + 1, end, Side.DOWNSTREAM)
         kind = data[start + HEADER]
         # A closed portal's entry may stay: the server refuses the name until it is bound again.
@@ -715,9 +726,9 @@ class Relay:
 
     def _learn(self, out: list[Command]) -> None:
         if self._probe_full:
-            self._gate.learn_temporary(self._probe)
+            self._gate.learn_temporary(b"".join(self._probe))
         else:
-            self._gate.learn(self._probe)
+            self._gate.learn(b"".join(self._probe))
         if self._gate.naming is None:
             self._probe_failed = True
             failed = self._replies.failed.pop() if self._replies.failed else {}

@@ -34,7 +34,10 @@ class Ask(IntEnum):
 
 
 class Expect:
-    """One entry of the queue. `error` stands in for the server's; `probe` collects its rows."""
+    """One entry of the queue. `error` stands in for the server's answer.
+
+    `probe` collects DataRow messages as bytes that are whole when they are joined.
+    """
 
     __slots__ = ("ask", "error", "probe", "undo")
 
@@ -181,10 +184,12 @@ class Replies:
 
     def _one(self, tag: int, data: bytes, start: int, end: int) -> tuple[bool, bytes | None]:
         """Whether the message stays with the gateway, and what the agent gets in its place."""
-        if tag == 0:
-            return self._keep_rest, None
         queue = self.queue
         head = queue[0] if queue else None
+        if tag == 0:
+            if self._keep_rest and head is not None and head.probe:
+                head.probe.append(data[start:end])
+            return self._keep_rest, None
         if tag in _PASS:
             if tag == _TAG_S:
                 self._parameter(data[start + HEADER : end])
@@ -213,7 +218,7 @@ class Replies:
                 if len(queue) > 1 and queue[1] is COPY_END:
                     del queue[1]
             elif tag == _TAG_D and head.probe is not None:
-                head.probe.append(data[start + HEADER : end])
+                head.probe.append(data[start:end])
         else:
             raise ProtocolViolation(
                 Side.UPSTREAM, f"message {chr(tag)!r} does not answer {ask.name.lower()}"
@@ -233,7 +238,6 @@ class Replies:
             return self._set_keep(False), None
         if head.probe is not None:
             head.probe.clear()
-            head.probe.append(b"")
             self.failed.append(fields)
             return self._set_keep(True), None
         instead = head.error
