@@ -50,6 +50,7 @@ class Recorder:
         "_failure",
         "_known",
         "_known_bytes",
+        "_sound",
         "_spool",
         "closed",
         "dirty",
@@ -65,6 +66,7 @@ class Recorder:
         self.closed = False
         self._dirty = dirty
         self._failure: str | None = None
+        self._sound = False
         self._known: dict[Decision, int] = {}
         self._known_bytes = 0
         try:
@@ -140,13 +142,27 @@ class Recorder:
         """Write CLOSE. The file is finished by `Syncer.finish`. Nothing more can be recorded."""
         if self.closed:
             return
-        self._append(Kind.CLOSE, 0, json_payload({"reason": reason}))
+        if self._failure is not None and not self._sound:
+            raise RecordingFailed(self._failure)
+        if not self.dirty:
+            self._touch()
+        try:
+            self._spool.append(Kind.CLOSE, 0, json_payload({"reason": reason}))
+        except OSError as error:
+            raise self._failed(error) from error
         self.closed = True
         self.fail("the recording is closed")
 
     def fail(self, reason: str) -> None:
         """From now on every call raises `RecordingFailed` with `reason`. Any thread."""
+        self._sound = False
         if self._failure is None:
+            self._failure = reason
+
+    def refuse(self, reason: str) -> None:
+        """As `fail`, but the spool is sound: `close` can still be called. Any thread."""
+        if self._failure is None:
+            self._sound = True
             self._failure = reason
 
     def sync(self) -> int:

@@ -32,7 +32,7 @@ class RecordingService:
         self._syncer: Syncer | None = None
 
     def start(self, progress: Callable[[int, int], None] | None = None) -> list[Recovered]:
-        """Lock the folder, test its disk, recover what an earlier run left, start the thread.
+        """Lock the folder, recover what an earlier run left, test the disk, start the thread.
 
         `progress(done, of)` in bytes. Returns what was recovered. Raises ConfigError.
         """
@@ -44,8 +44,9 @@ class RecordingService:
                 f"{self._spool}: cannot be used: {error.strerror}. Give the data folder to the "
                 "user that runs the gateway, with mode 0700."
             ) from error
-        self_test(self._spool)
+        # Recovery first: it gives back the room that a killed gateway had preallocated.
         recovered = recover(self._data, progress)
+        self_test(self._spool)
         try:
             self._syncer = Syncer(self._spool, self._reserve, self._finished)
         except OSError as error:
@@ -84,6 +85,12 @@ class RecordingService:
             raise RecordingFailed(f"the recording's disk cannot be read: {error}") from error
         if space.low:
             raise RecordingFailed(f"the recording's disk is full: {space}")
+        if syncer.doubtful:
+            try:
+                self_test(self._spool)
+            except ConfigError as error:
+                raise RecordingFailed(str(error)) from error
+            syncer.doubtful = False
         session = new_session_id()
         recorder = Recorder(self._spool / f"{session}.rec", session, syncer)
         syncer.add(recorder, on_failure)

@@ -8,6 +8,8 @@ The thread calls back from itself: the driver passes on with `loop.call_soon_thr
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 import time
 from collections import deque
@@ -19,9 +21,11 @@ from chaperon.recording.space import check_space
 from chaperon.recording.watermarks import Watermarks
 from chaperon.wire.errors import RecordingFailed
 
+log = logging.getLogger("chaperon.recording")
+
 DELAY = 0.04
 SPACE_INTERVAL = 1.0
-"""Seconds between looks at the free space while recordings are open."""
+"""Seconds between looks at the free space and the open recordings' files."""
 MARK_INTERVAL_NS = 250_000_000
 
 OnFailure = Callable[[str], None]
@@ -59,6 +63,8 @@ class Syncer:
         self._thread = threading.Thread(target=self._run, name="chaperon-sync", daemon=True)
         self.lag = 0.0
         """Seconds that the last round of fdatasyncs took."""
+        self.doubtful = False
+        """The disk refused something; whoever relies on it tests it first and takes this back."""
 
     def start(self) -> None:
         """Start the thread."""
@@ -106,6 +112,7 @@ class Syncer:
             if self._held and now >= space_due:
                 space_due = now + SPACE_INTERVAL
                 self._check_space()
+                self._check_files()
             self._serve_waiting()
             self._serve_finishing()
             if due is not None and (now >= due or self._stopping):
@@ -144,6 +151,7 @@ class Syncer:
                 held.marked_ns = now
                 self._marks.put(recorder.session, offset)
         except (RecordingFailed, OSError) as error:
+            self.doubtful = True
             return self._fail(recorder, held, str(error))
         return None
 
@@ -167,11 +175,16 @@ class Syncer:
                 recorder.release()
                 if recorder.closed:
                     self._finished(recorder)
+                    self._marks.drop(recorder.session)
+                    continue
+                reason = recorder.failure or "it has no CLOSE"
             except (RecordingFailed, OSError) as error:
-                # The spool stays where it is; recovery takes it up at the next start.
+                self.doubtful = True
+                reason = str(error)
                 if held is not None:
-                    self._fail(recorder, held, str(error))
-            self._marks.drop(recorder.session)
+                    self._fail(recorder, held, reason)
+            # Its watermark stays too: recovery takes both up at the next start.
+            log.error("recording %s stays in the spool: %s", recorder.session, reason)
 
     def _check_space(self) -> None:
         try:
@@ -181,12 +194,30 @@ class Syncer:
             reason = f"the recording's disk cannot be asked for its free space: {error.strerror}"
         if reason is not None:
             for recorder, held in list(self._held.items()):
+                recorder.refuse(reason)
+                self._tell(held, reason)
+
+    def _check_files(self) -> None:
+        """A file that somebody removed or cut would take frames that nobody can read again."""
+        for recorder, held in list(self._held.items()):
+            try:
+                # The offset first: the file is always longer.
+                offset = recorder.offset
+                if os.stat(recorder.path).st_size >= offset:
+                    continue
+                reason = "the recording's file was cut by another program"
+            except OSError as error:
+                reason = f"the recording's file cannot be found any more: {error.strerror}"
+            if recorder.failure is None:
                 self._fail(recorder, held, reason)
 
-    @staticmethod
-    def _fail(recorder: Recorder, held: _Held, reason: str) -> RecordingFailed:
+    def _fail(self, recorder: Recorder, held: _Held, reason: str) -> RecordingFailed:
         recorder.fail(reason)
+        self._tell(held, reason)
+        return RecordingFailed(reason)
+
+    @staticmethod
+    def _tell(held: _Held, reason: str) -> None:
         if not held.told:
             held.told = True
             held.on_failure(reason)
-        return RecordingFailed(reason)

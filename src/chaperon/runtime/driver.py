@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("chaperon.session")
 
-_HANDSHAKE_SECONDS = 60.0
+_UNRECORDED = (
+    "its recording failed, and nothing may pass unrecorded; the gateway's log has the reason"
+)
 
 
 class _Peer(asyncio.Protocol):
@@ -97,7 +99,8 @@ class Conversation:
         self._opened: c.Open | None = None
         self._pending: deque[tuple[int, Outlet, bytes | memoryview]] = deque()
         self._pending_size = 0
-        self._timeout = environment.loop.call_later(_HANDSHAKE_SECONDS, self._too_slow)
+        self._timeout = environment.loop.call_later(environment.limits.handshake, self._too_slow)
+        self._lingering: asyncio.TimerHandle | None = None
         self.peer = peer
         self.protocol = environment.protocol
         self.started_ns = time.time_ns()
@@ -131,11 +134,15 @@ class Conversation:
                 tls = tls_info(stream, peer=False) if self._direct_tls else None
                 self.handle(e.Connected(self.peer, self._loopback, tls))
         else:
-            self._up.transport = stream
+            self._up.opened(stream)
 
     def lost(self, side: Side) -> None:
         outlet = self._down if side is Side.DOWNSTREAM else self._up
         outlet.lost = True
+        if side is Side.DOWNSTREAM:
+            self._env.directory.left()
+            if self._lingering is not None:
+                self._lingering.cancel()
         self.handle(e.DownstreamClosed() if side is Side.DOWNSTREAM else e.UpstreamClosed())
         if side is Side.DOWNSTREAM:
             self._finish("the agent closed the connection")
@@ -203,11 +210,14 @@ class Conversation:
         self._finish("error")
 
     def _fail_recording(self, failure: RecordingFailed) -> None:
+        # What waits to become durable never will; replies among it were never sent.
+        self._pending.clear()
         if self._finished:
+            self._close_transports()
             return
         log.error("%s: recording failed: %s", self.peer, failure)
         try:
-            for command in self._session.handle(e.Killed("its recording failed")):
+            for command in self._session.handle(e.Killed(_UNRECORDED)):
                 # The gateway's own last words; nothing of the conversation passes any more.
                 if type(command) is c.Reply and not self._down.lost:
                     self._down.write(command.data)
@@ -270,8 +280,7 @@ class Conversation:
 
     def _durable(self, error: RecordingFailed | None) -> None:
         if error is not None:
-            self._pending.clear()
-            self.recording_failed(str(error))
+            self._fail_recording(error)
             return
         recorder = self._recorder
         synced = recorder.synced if recorder is not None else 0
@@ -374,6 +383,10 @@ class Conversation:
         if self._finished:
             self._up.abort()
             return
+        recorder = self._recording()
+        self._timeout = self._env.loop.call_later(
+            self._env.limits.login, self._no_login, recorder, recorder.offset
+        )
         self.handle(e.Dialled())
 
     async def _start_tls(self, side: Side) -> None:
@@ -435,6 +448,12 @@ class Conversation:
         if self._opened is None:
             self._finish("the handshake took too long")
 
+    def _no_login(self, recorder: Recorder, offset: int) -> None:
+        # Nothing of the login is recorded; everything behind it is.
+        if recorder.offset == offset:
+            limit = self._env.limits.login
+            self.handle(e.DialFailed(f"the target did not finish the login within {limit:g} s"))
+
     def _finish(self, reason: str) -> None:
         """End once: close what is open behind what was written, close the recording."""
         if self._finished:
@@ -444,8 +463,6 @@ class Conversation:
         self._timeout.cancel()
         directory = self._env.directory
         directory.live.pop(self.id, None)
-        if self._down.transport is not None:
-            directory.left()
         for key in self._cancel_keys:
             directory.by_cancel.pop(key, None)
         if not self._pending:
@@ -457,12 +474,17 @@ class Conversation:
         log.info("session ended peer=%s id=%s reason=%s", self.peer, self.id, reason)
 
     def _close_transports(self) -> None:
-        self._down.close()
         self._up.close()
+        self._down.end()
+        if self._lingering is None and not self._down.lost:
+            limit = self._env.limits.last_words
+            self._lingering = self._env.loop.call_later(limit, self._down.close)
 
     def _abort(self) -> None:
         self._finish("killed")
         self._up.abort()
+        # An agent that does not read must not keep its socket open behind a kill.
+        self._env.loop.call_later(self._env.limits.last_words, self._down.abort)
 
 
 _PENDING = 1024 * 1024

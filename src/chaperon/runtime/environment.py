@@ -68,6 +68,18 @@ class Directory:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds. There is none on a session once it is open."""
+
+    handshake: float = 60.0
+    """From the accepted connection to the proven agent."""
+    login: float = 30.0
+    """From the target's open socket to the end of the gateway's login there."""
+    last_words: float = 2.0
+    """For an agent to close its side behind the end of its session."""
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """Shared by all conversations of one listener.
 
@@ -87,3 +99,4 @@ class Environment:
     recordings: RecordingService
     fsync: bool
     directory: Directory
+    limits: Limits = Limits()

@@ -23,7 +23,6 @@ from chaperon.wire.errors import ConfigError, Side
 log = logging.getLogger("chaperon.listener")
 
 _TLS_HANDSHAKE_RECORD = 0x16
-_FIRST_BYTE_SECONDS = 60.0
 _BACKLOG = 1024
 
 
@@ -113,7 +112,7 @@ class Listener:
 
         loop.add_reader(descriptor, ready)
         try:
-            async with asyncio.timeout(_FIRST_BYTE_SECONDS):
+            async with asyncio.timeout(self._env.limits.handshake):
                 await readable
         finally:
             loop.remove_reader(descriptor)

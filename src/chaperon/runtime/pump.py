@@ -37,12 +37,33 @@ class Outlet:
             if not self._paused and self.transport is not None and not self.lost:
                 self.transport.resume_reading()
 
+    def opened(self, transport: asyncio.Transport) -> None:
+        """The connection is there; reasons to pause may have come before it."""
+        self.transport = transport
+        if self._paused:
+            transport.pause_reading()
+
     def upgraded(self, transport: asyncio.Transport) -> None:
         """Replace the transport by its TLS form, which begins reading by itself."""
         self._paused.discard("tls")
         self.transport = transport
         if self._paused:
             transport.pause_reading()
+
+    def end(self) -> None:
+        """Say that no more is written, and read on; with TLS as `close`.
+
+        A close with bytes unread resets the connection, and the peer loses what it was last told.
+        """
+        if self.transport is None or self.lost:
+            return
+        if not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        if self._paused:
+            self._paused.clear()
+            self.transport.resume_reading()
 
     def close(self) -> None:
         """Close behind what was written."""
