@@ -189,12 +189,13 @@ permit (principal in Group::"analysts", action in [Action::"connect", Action::"r
 
 @id("team-{number:02}-never-unbounded") @message("Add a WHERE clause.")
 forbid (principal, action == Action::"sql.write", resource in Resource::"{RESOURCE}")
-when {{ context.statement.unbounded && context.statement.kinds.contains("truncate{number}") }};
+when {{ context.statement.unbounded
+  && context.statement.writes.contains("public.ledger_{number}") }};
 """
     texts["last.cedar"] = """
 @id("no-grants")
 forbid (principal in Group::"analysts", action in Action::"grant", resource)
-when { context has statement && context.statement.kinds.contains("nothing") };
+when { context has statement && context.statement.kinds.contains("create_role") };
 """
     return texts
 
