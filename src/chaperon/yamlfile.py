@@ -143,7 +143,9 @@ class _Reader:
             return self.mapping(node, depth)
         if isinstance(node, yaml.SequenceNode):
             return self._sequence(node, depth)
-        return self._scalar(node)
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node)
+        raise config_error([Problem(_place(self.path, node), "not YAML's.", "Write a value.")])
 
     def mapping(self, node: yaml.MappingNode, depth: int) -> Located:
         result = Located()
@@ -168,7 +170,7 @@ class _Reader:
         result.items_at = [_place(self.path, item) for item in node.value]
         return result
 
-    def _scalar(self, node: yaml.Node) -> Any:
+    def _scalar(self, node: yaml.ScalarNode) -> Any:
         text = str(node.value)
         if node.tag.startswith("!") or "python" in node.tag:
             self._problem(node, f"the tag {node.tag} means nothing here.", "Remove the tag.")

@@ -43,8 +43,8 @@ class Denial:
     """Policy's refusal: what the agent is told, and what the recording keeps.
 
     `policy` is the `@id` of the policy that refused, or a reserved id such as `default-deny`;
-    `message` a sentence for the agent; `remedy` what would help; `evidence` and `statement_facts` as
-    in `Permit`: a refused statement may hold a secret that its recording must not.
+    `message` a sentence for the agent; `remedy` what would help; `evidence` and `statement_facts`
+    as in `Permit`: a refused statement may hold a secret that its recording must not.
     """
 
     policy: str

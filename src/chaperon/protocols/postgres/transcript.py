@@ -79,10 +79,9 @@ class Transcript:
                 case Kind.DECISION:
                     verdict = self._decisions.take(frame)
                     if verdict is not None:
-                        detail: dict[str, Json] = {
-                            "policy": verdict.policy,
-                            "message": verdict.message,
-                        }
+                        detail: dict[str, Json] = {"policy": verdict.policy}
+                        if verdict.message:
+                            detail["message"] = verdict.message
                         self._note("decision", f"connect: {verdict.verdict}", detail)
                 case Kind.META:
                     self._requests.out.append(Began(read_json(frame.payload), frame.wall_ns))

@@ -52,8 +52,8 @@ def read_url(url: str) -> TargetAddress:
         "tls": _tls(options.pop("sslmode", None), host),
     }
     for option, key in _FILES.items():
-        if value := options.pop(option, None):
-            upstream[key] = value
+        if options.get(option):
+            upstream[key] = options.pop(option)
     notes = tuple(f"The URL's {name} has no counterpart and was left out." for name in options)
     return TargetAddress(upstream, Secret(password) if password else None, database, notes)
 
