@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from tests.support.servers import DEBIAN_15
 
 from benchmarks.contestants import MAKERS, Contestant, enter, server
@@ -34,17 +35,17 @@ SELECT_ROWS = f"SELECT aid, bid, abalance, filler FROM pgbench_accounts WHERE ai
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One thing to do. `run` gives a rate (higher is better); `bars` are least ratios to others."""
+    """One thing to do. `run` gives how much was done, and at which rate a second."""
 
     name: str
-    run: Callable[[Contestant, float], float]
+    run: Callable[[Contestant, float], tuple[float, float]]
     per: str
 
 
 def pgbench(mode: str, clients: int, *, tls: bool, script: str = "-S") -> Load:
     """Transactions a second."""
 
-    def run(contestant: Contestant, seconds: float) -> float:
+    def run(contestant: Contestant, seconds: float) -> tuple[float, float]:
         command: list[str | Path] = [
             *(DEBIAN_15 / "pgbench", "-n", "-M", mode, "-c", str(clients), "-j", "1"),
             *("-T", str(max(1, round(seconds))), *([script] if script else [])),
@@ -52,9 +53,10 @@ def pgbench(mode: str, clients: int, *, tls: bool, script: str = "-S") -> Load:
         variables = contestant.variables(tls=tls)
         done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
         rate = re.search(r"^tps = ([\d.]+)", done.stdout, re.MULTILINE)
-        if done.returncode != 0 or rate is None:
+        count = re.search(r"actually processed: (\d+)", done.stdout)
+        if done.returncode != 0 or rate is None or count is None:
             raise RuntimeError(f"pgbench with {contestant.name}: {done.stdout}{done.stderr}")
-        return float(rate[1])
+        return float(count[1]), float(rate[1])
 
     kind = "select" if script == "-S" else "tpc-b"
     return Load(f"{kind} {mode} {clients}c{' tls' if tls else ''}", run, "tps")
@@ -63,7 +65,7 @@ def pgbench(mode: str, clients: int, *, tls: bool, script: str = "-S") -> Load:
 def rows(*, tls: bool) -> Load:
     """Rows a second of one large SELECT, read by psql to nowhere."""
 
-    def run(contestant: Contestant, seconds: float) -> float:
+    def run(contestant: Contestant, seconds: float) -> tuple[float, float]:
         command: list[str | Path] = [
             DEBIAN_15 / "psql",
             "-XAtq",
@@ -74,7 +76,7 @@ def rows(*, tls: bool) -> Load:
         ]
         started = time.monotonic()
         subprocess.run(command, env=contestant.variables(tls=tls), check=True, timeout=120)
-        return ROWS / (time.monotonic() - started)
+        return ROWS, ROWS / (time.monotonic() - started)
 
     return Load(f"{ROWS} rows{' tls' if tls else ''}", run, "rows/s")
 
@@ -92,15 +94,30 @@ def loads() -> list[Load]:
 
 def compete(
     contestants: Sequence[Contestant], load: Load, rounds: int, seconds: float
-) -> dict[str, list[float]]:
-    """The rate of each contestant in each round."""
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """The rate of each contestant in each round, and its own CPU time for each thing done, in µs.
+
+    The second says something on a machine that is busy with other work, too.
+    """
     rates: dict[str, list[float]] = {contestant.name: [] for contestant in contestants}
+    costs: dict[str, list[float]] = {contestant.name: [] for contestant in contestants[1:]}
     for number in range(rounds):
         # Who begins changes, so that nobody always follows the same neighbour's leftovers.
         turn = number % len(contestants)
         for contestant in (*contestants[turn:], *contestants[:turn]):
-            rates[contestant.name].append(load.run(contestant, seconds))
-    return rates
+            before = spent(contestant)
+            count, rate = load.run(contestant, seconds)
+            rates[contestant.name].append(rate)
+            if contestant.name in costs:
+                costs[contestant.name].append((spent(contestant) - before) / count * 1e6)
+    return rates, costs
+
+
+def spent(contestant: Contestant) -> float:
+    """CPU seconds of a contestant and its children, user and system."""
+    process = psutil.Process(contestant.pid)
+    times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
+    return float(sum(each.user + each.system for each in times))
 
 
 def ratios(rates: dict[str, list[float]], name: str, base: str) -> list[float]:
@@ -108,10 +125,11 @@ def ratios(rates: dict[str, list[float]], name: str, base: str) -> list[float]:
     return sorted(a / b for a, b in zip(rates[name], rates[base], strict=True))
 
 
-def line(load: Load, rates: dict[str, list[float]]) -> str:
+def line(load: Load, rates: dict[str, list[float]], costs: dict[str, list[float]]) -> str:
     cells = [f"{load.name:26}"]
     for name, values in rates.items():
-        cells.append(f"{name} {statistics.median(values):,.0f} {load.per}")
+        cost = f", {statistics.median(costs[name]):.2f} µs CPU each" if name in costs else ""
+        cells.append(f"{name} {statistics.median(values):,.0f} {load.per}{cost}")
     for name in rates:
         for base in ("pgbouncer", "direct"):
             if name in ("direct", base) or base not in rates:
@@ -139,9 +157,14 @@ def main() -> None:
     if unknown := set(names) - MAKERS.keys():
         parser.error(f"no such contestant: {', '.join(sorted(unknown))}")
     results: dict[str, Any] = {
-        "machine": {"cpus": os.cpu_count(), "python": platform.python_version()},
+        "machine": {
+            "cpus": os.cpu_count(),
+            "python": platform.python_version(),
+            "load": os.getloadavg(),
+        },
         "settings": {"rounds": rounds, "seconds": seconds, "scale": scale},
         "rates": {},
+        "cpu_microseconds": {},
     }
     print(f"PostgreSQL 15, scale {scale}; {rounds} rounds of {seconds:.0f} s each, interleaved")
     with ExitStack() as stack:
@@ -151,9 +174,10 @@ def main() -> None:
         for load in loads():
             if not re.search(chosen.loads, load.name):
                 continue
-            rates = compete(contestants, load, rounds, seconds)
+            rates, costs = compete(contestants, load, rounds, seconds)
             results["rates"][load.name] = rates
-            print(line(load, rates), flush=True)
+            results["cpu_microseconds"][load.name] = costs
+            print(line(load, rates, costs), flush=True)
         if not chosen.skip_memory:
             results["memory"] = {}
             for contestant in contestants[1:]:
