@@ -46,7 +46,8 @@ from chaperon.wire.commands import Open
 log = logging.getLogger("chaperon")
 
 _TICK_SECONDS = 1.0
-_DRAIN_SECONDS = 5.0
+_DRAIN_SECONDS = 3.0
+_INDEXER_SECONDS = 5.0
 
 
 class Control(Protocol):
@@ -133,17 +134,29 @@ class Gateway:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Look after things once a second until `stopping`."""
+        error: str | None = None
         while not stopping.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), _TICK_SECONDS)
             if self._policies.tick():
                 for decider in self._deciders.values():
                     decider.policy_changed()
+            error = self._tell_of_policies(error)
             if self._indexer is not None and self._indexer.poll() is not None:
                 log.error(
                     "the indexer ended (status %s); starting it again", self._indexer.returncode
                 )
                 self._start_indexer()
+
+    def _tell_of_policies(self, before: str | None) -> str | None:
+        """Log, once, that the folder cannot be loaded, or can be again."""
+        error = self._policies.status.error
+        if error != before:
+            if error is None:
+                log.info("the policies in the folder are in force again")
+            else:
+                log.error("the policies in force stay: what is in the folder fails: %s", error)
+        return error
 
     async def stop(self) -> None:
         """End all sessions, then what served them."""
@@ -159,7 +172,12 @@ class Gateway:
         await asyncio.to_thread(self._recordings.stop)
         if self._indexer is not None:
             self._indexer.terminate()
-            await asyncio.to_thread(self._indexer.wait)
+            try:
+                await asyncio.to_thread(self._indexer.wait, _INDEXER_SECONDS)
+            except subprocess.TimeoutExpired:
+                # On a full disk it waits for room. What it has not written comes at the next start.
+                self._indexer.kill()
+                await asyncio.to_thread(self._indexer.wait)
 
     # What the control server asks.
 
