@@ -102,6 +102,8 @@ class Relay:
         replication: bool = False,
     ) -> None:
         self._permit = permit
+        self._current = permit
+        """The permit of the statement that passed last; each one's own stands in the marks."""
         self._replication = replication
         self._limit = inspection_limit
         self._cancel = cancel
@@ -224,7 +226,8 @@ class Relay:
         self._drop_copy = self._sent = False
         self._next = len(tags)
         self._segment = size
-        return Forward(self._permit, data, (Mark(permit, self._base + start),))
+        self._current = permit
+        return Forward(permit, data, (Mark(permit, self._base + start),))
 
     def _take(self, data: bytes) -> None:
         if self._ends:
@@ -282,7 +285,7 @@ class Relay:
             data = self._data
             piece = data if start == 0 and end == len(data) else memoryview(data)[start:end]
             recorded = self._redacted(start, end) if self._secrets else None
-            self._out.append(Forward(self._permit, piece, tuple(self._marks), recorded))
+            self._out.append(Forward(self._current, piece, tuple(self._marks), recorded))
             self._segment = end
         self._marks.clear()
 
@@ -389,6 +392,7 @@ class Relay:
     def _passes(self, permit: Permit, plan: Plan, start: int) -> Undo | None:
         """Note that a statement runs, and follow what it changes."""
         self._marks.append(Mark(permit, self._base + start))
+        self._current = permit
         if plan.plain:
             return None
         return self._follow(plan, Prepared(b"", plan, permit, -1))
