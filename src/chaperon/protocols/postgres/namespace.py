@@ -63,12 +63,15 @@ class Namespace:
         self.portals: dict[bytes, Portal] = {}
         self.held = False
 
-    def plans(self) -> tuple[dict[bytes, Plan], dict[bytes, Plan]]:
-        """Statement and portal names with the plans of what they run."""
-        return (
-            {name: s.plan for name, s in self.statements.items()},
-            {name: p.prepared.plan for name, p in self.portals.items()},
-        )
+    def statement(self, name: str) -> Plan | None:
+        """See `plan.Names`."""
+        found = self.statements.get(name_key(name.encode()))
+        return found.plan if found is not None else None
+
+    def cursor(self, name: str) -> Plan | None:
+        """See `plan.Names`."""
+        found = self.portals.get(name_key(name.encode()))
+        return found.prepared.plan if found is not None else None
 
     def apply(self, plan: Plan, prepared: Prepared) -> Undo | None:
         """Enter what a forwarded statement defines or drops. `prepared` is the statement itself."""

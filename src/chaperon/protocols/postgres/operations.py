@@ -19,7 +19,7 @@ from chaperon.policy.model import Question
 from chaperon.protocols.postgres.catalog import effective_path
 from chaperon.protocols.postgres.codec import HEADER
 from chaperon.protocols.postgres.messages import int32
-from chaperon.protocols.postgres.plan import Plan, StatementContext
+from chaperon.protocols.postgres.plan import Names, Plan, StatementContext
 from chaperon.wire.ask import Ask
 from chaperon.wire.operation import Operation
 from chaperon.wire.principal import Principal
@@ -116,7 +116,7 @@ def statement_question(
         of_types.append("The types of its parameters may have changed in this transaction.")
     if of_types:
         raw = replace(raw, reasons=tuple(dict.fromkeys((*raw.reasons, *of_types))))
-    plan = make_plan(raw, naming, context.statements, context.portals)
+    plan = make_plan(raw, naming, context.names)
     facts = plan.facts
     return Question(
         principal=principal,
@@ -187,23 +187,19 @@ def concealed(data: bytes) -> bytes:
     return bytes(clean)
 
 
-def make_plan(
-    raw: RawFacts, naming: Naming, statements: dict[bytes, Plan], portals: dict[bytes, Plan]
-) -> Plan:
+def make_plan(raw: RawFacts, naming: Naming, names: Names) -> Plan:
     """Resolve `raw`, and unite it with the statements that it runs by name."""
     facts = resolve(raw, naming)
-    own = {p.name: make_plan(p.statement, naming, statements, portals) for p in facts.prepares}
-    cursors = [
-        (c.name, make_plan(c.query, naming, statements, portals), c.hold) for c in facts.declares
-    ]
+    own = {p.name: make_plan(p.statement, naming, names) for p in facts.prepares}
+    cursors = [(c.name, make_plan(c.query, naming, names), c.hold) for c in facts.declares]
     opened = {name: plan for name, plan, _ in cursors}
     indirect = False
     for name in facts.executes:
         indirect = True
-        facts = _united(facts, own.get(name) or statements.get(name.encode()), naming)
+        facts = _united(facts, own.get(name) or names.statement(name), naming)
     for name in facts.fetches:
         indirect = True
-        facts = _united(facts, opened.get(name) or portals.get(name.encode()), naming)
+        facts = _united(facts, opened.get(name) or names.cursor(name), naming)
     effects = facts.effects
     plain = not (effects or facts.prepares or facts.declares or facts.deallocates)
     return Plan(

@@ -7,6 +7,7 @@ where forwarding the statement changes nothing that later decisions depend on.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from chaperon.facts.model import RawFacts, SqlFacts
 
@@ -54,6 +55,28 @@ class Plan:
     secrets: tuple[tuple[int, int], ...] = ()
 
 
+class Names(Protocol):
+    """Prepared statements and portals of a session, as they are now."""
+
+    def statement(self, name: str) -> Plan | None:
+        """What EXECUTE of `name` runs; None where this session did not see it defined."""
+        ...
+
+    def cursor(self, name: str) -> Plan | None:
+        """What FETCH from `name` runs."""
+        ...
+
+
+class NoNames:
+    """A session without any."""
+
+    def statement(self, name: str) -> Plan | None:
+        return None
+
+    def cursor(self, name: str) -> Plan | None:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class StatementContext:
     """The session's state that the decision on one statement needs.
@@ -65,8 +88,7 @@ class StatementContext:
     """
 
     naming: SessionNaming | None
-    statements: dict[bytes, Plan]
-    portals: dict[bytes, Plan]
+    names: Names
     ddl_open: bool = False
     plan: Plan | None = None
     known: bool = True

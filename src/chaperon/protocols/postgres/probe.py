@@ -14,7 +14,7 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
 from chaperon.config import UpstreamConfig
-from chaperon.protocols.postgres.plan import SessionNaming, StatementContext
+from chaperon.protocols.postgres.plan import NoNames, SessionNaming, StatementContext
 from chaperon.protocols.postgres.url import SCHEMES, is_loopback, read_url
 from chaperon.protocols.probe import Finding, Level, Target
 from chaperon.secrets import Secret
@@ -76,14 +76,14 @@ async def first_statement(upstream: UpstreamConfig, text: str) -> Operation:
     finally:
         connection.terminate()
     if settings is None:
-        return Operation("query", text, context=StatementContext(None, {}, {}))
+        return Operation("query", text, context=StatementContext(None, NoNames()))
     naming = SessionNaming(
         setting=settings["path"],
         role=settings["role"],
         faithful=settings["strings"] == "on",
         temp=frozenset(),
     )
-    return Operation("query", text, context=StatementContext(naming, {}, {}))
+    return Operation("query", text, context=StatementContext(naming, NoNames()))
 
 
 def _judged(name: str, at: str, upstream: UpstreamConfig, about: asyncpg.Record) -> list[Finding]:

@@ -325,9 +325,8 @@ class Relay:
         if self._waits_for_names():
             return None
         gate = self._gate
-        statements, portals = self._names.plans()
         context = StatementContext(
-            gate.naming, statements, portals, self._ddl_open, plan, known, self._replication, types
+            gate.naming, self._names, self._ddl_open, plan, known, self._replication, types
         )
         self._ticket += 1
         self._wait = _Wait.DECISION
@@ -338,7 +337,7 @@ class Relay:
             decoded = text.decode()
         except UnicodeDecodeError:
             decoded = text.decode("utf-8", "backslashreplace")
-            context = StatementContext(None, statements, portals, known=False)
+            context = StatementContext(None, self._names, known=False)
         self._flush(self._segment_end())
         self._out.append(Decide(self._ticket, Operation(verb, decoded, values, context)))
         return None

@@ -12,7 +12,7 @@ from enum import Enum, auto
 from chaperon.protocols.postgres import messages
 from chaperon.protocols.postgres.agent import Handshake, Rejected
 from chaperon.protocols.postgres.denial import denial_response
-from chaperon.protocols.postgres.plan import StatementContext
+from chaperon.protocols.postgres.plan import NoNames, StatementContext
 from chaperon.protocols.postgres.relay import Relay
 from chaperon.protocols.postgres.settings import Settings, Target
 from chaperon.protocols.postgres.upstream import Login
@@ -170,7 +170,7 @@ class PostgresSession:
         settings = "\0".join(
             f"{n}={v}" for n, v in startup.parameters.items() if n not in ("user", "database")
         )
-        context = StatementContext(None, {}, {}, replication=startup.replication)
+        context = StatementContext(None, NoNames(), replication=startup.replication)
         return [
             Open(accepted.principal, resource, meta),
             Decide(_CONNECT, Operation("connect", settings, context=context)),
