@@ -26,7 +26,7 @@ from tests.support.servers import APP_PASSWORD, APP_USER, DATABASE, DEBIAN_15, P
 POLICIES = 50
 SERVER = {
     "shared_buffers": "512MB",
-    "max_connections": "1200",
+    "max_connections": "2500",
     "synchronous_commit": "off",
     "autovacuum": "off",
     "max_wal_size": "4GB",
