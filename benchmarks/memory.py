@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 import psycopg
@@ -34,7 +35,7 @@ def resident(pid: int) -> int:
     return sum(memory.rss - memory.shared for memory in _all(pid))
 
 
-def _all(pid: int) -> list[psutil.pmem]:
+def _all(pid: int) -> list[Any]:
     process = psutil.Process(pid)
     return [each.memory_info() for each in (process, *process.children(recursive=True))]
 
