@@ -1,6 +1,7 @@
 //! The Python face of `chaperon-core`; `_core.pyi` describes it. All unsafe code is in `os.rs`
 //! (system calls) and `bytes_of` below.
 
+mod lost;
 mod os;
 mod spool;
 

@@ -6,6 +6,8 @@ use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull};
 
+use crate::lost;
+
 /// Bytes of a page.
 pub fn page() -> u64 {
     // SAFETY: takes no pointer, has no precondition.
@@ -88,6 +90,7 @@ unsafe impl Send for Window {}
 impl Window {
     /// Maps `start..end` of the file, which must be preallocated; `start` is a multiple of the page.
     pub fn new(file: &File, start: u64, end: u64) -> Result<Self> {
+        lost::install();
         let length = usize::try_from(end.saturating_sub(start))
             .map_err(|_| Error::from_raw_os_error(libc::ENOMEM))?;
         // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing of ours; the
@@ -109,11 +112,17 @@ impl Window {
         Ok(Self { address, length })
     }
 
-    /// The mapped bytes.
-    pub fn bytes(&mut self) -> &mut [u8] {
+    /// Runs `write` on the mapped bytes. EIO where another program has cut the file.
+    pub fn write<T>(&mut self, write: impl FnOnce(&mut [u8]) -> T) -> Result<T> {
+        let (start, length) = (self.address.as_ptr(), self.length);
+        let bytes = self.bytes();
+        lost::watch(start, length, || write(bytes))
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
         // SAFETY: `address..address + length` is mapped readable and writable until drop, and
         // borrowed mutably here. The file is ours (O_EXCL, 0600), preallocated so far, and
-        // truncated only after the window is gone; other processes only read it.
+        // truncated only after the window is gone; where another process cuts it, `write` answers.
         unsafe { std::slice::from_raw_parts_mut(self.address.as_ptr(), self.length) }
     }
 }

@@ -24,6 +24,9 @@ use crate::os::{self, Window};
 /// on ext4) costs more there than the system calls do. Both write the same page cache.
 const WRITTEN: usize = 4096;
 
+/// Somebody else truncated the file: what it held, and what is written now, is lost.
+const CUT: &str = "writing to a spool that another program cut";
+
 /// A failure as Python sees it: errno and what was being done.
 #[derive(Clone, Copy)]
 struct Failure {
@@ -93,10 +96,16 @@ impl Writer {
             Header { kind, direction, flags: 0, connection: 0, sequence, mono_ns, wall_ns };
         if payload.len() < WRITTEN {
             let used = usize::try_from(self.offset - self.start).map_err(|_| TOO_LARGE)?;
-            frame::encode(&mut self.window.bytes()[used..], &header, payload).ok_or(TOO_LARGE)?;
+            self.window
+                .write(|bytes| frame::encode(&mut bytes[used..], &header, payload))
+                .map_err(Failure::of(CUT))?
+                .ok_or(TOO_LARGE)?;
         } else {
             let Envelope { head, trailer } = frame::envelope(&header, payload).ok_or(TOO_LARGE)?;
             let (len, rest) = head.split_at(frame::LEN_FIELD);
+            if self.file.metadata().map_err(Failure::of("looking at the spool"))?.len() < self.end {
+                return Err(Failure { errno: libc::EIO, doing: CUT });
+            }
             // The length last: a SIGKILL can end a pwrite in its middle.
             os::write_at(
                 &self.file,
@@ -175,7 +184,9 @@ impl Spool {
                 let _ = std::fs::remove_file(&path);
                 failure.raise(&path)
             })?;
-        window.bytes()[..header.len()].copy_from_slice(header);
+        window
+            .write(|bytes| bytes[..header.len()].copy_from_slice(header))
+            .map_err(|error| Failure::of(CUT)(error).raise(&path))?;
         let file = Arc::new(file);
         let writer = Writer { file, window, start: 0, end, offset, sequence: 0, largest_step };
         Ok(Self {

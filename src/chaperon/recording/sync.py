@@ -8,6 +8,7 @@ The thread calls back from itself: the driver passes on with `loop.call_soon_thr
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -184,6 +185,8 @@ class Syncer:
                 if held is not None:
                     self._fail(recorder, held, reason)
             # Its watermark stays too: recovery takes both up at the next start.
+            with contextlib.suppress(OSError):
+                self._marks.put(recorder.session, recorder.synced)
             log.error("recording %s stays in the spool: %s", recorder.session, reason)
 
     def _check_space(self) -> None:
