@@ -61,9 +61,10 @@ class Spool:
 
     All methods raise OSError where the system refuses (ENOSPC, EIO, …); after one every further
     append raises OSError. After a refused growth `sync` and `close` still make durable what was
-    appended before; after a failed fdatasync nothing is retried. Where another program cuts the file,
-    the next append raises (EIO) rather than ending the process by SIGBUS. A caller's mistake (a wrong type,
-    a kind above 255) raises TypeError, ValueError or OverflowError and changes nothing.
+    appended before; after a failed fdatasync nothing is retried. Where another program cuts the
+    file, the next append raises (EIO) rather than ending the process by SIGBUS. A caller's mistake
+    (a wrong type, a kind above 255) raises TypeError, ValueError or OverflowError and changes
+    nothing.
     """
 
     def __new__(cls, path: str, header: bytes, initial: int, largest_step: int) -> Self:
