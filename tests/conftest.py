@@ -23,3 +23,10 @@ def pg15_tls() -> Iterator[PostgresServer]:
     server = start_15_tls()
     yield server
     server.stop()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what was not run although nothing failed, whatever the verbosity."""
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        terminalreporter.write_line(f"NOT RUN {report.nodeid}: {reason}", yellow=True)

@@ -140,7 +140,7 @@ def _present(client: Client) -> None:
     try:
         client.command()
     except ToolchainMissing as missing:
-        text = f"{client.name} NOT RUN: {missing} is not installed"
+        text = f"{client.name} needs {missing}, which is not installed"
         if os.environ.get("CI") == "true":
             pytest.fail(text)
         pytest.skip(text)
