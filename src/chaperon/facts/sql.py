@@ -55,10 +55,14 @@ def read_within(text: str, max_bytes: int, max_tree: int) -> RawFacts:
         message = str(problem)
         if message.startswith(("memory exhausted", "stack depth")):
             return _too_large(data)
+        secrets = credentials.unparsed(data)
+        if secrets:
+            # What stands there may be the credential.
+            message = message.partition(" at or near ")[0]
         return RawFacts(
             reasons=(f"The statement does not parse: {message}.",),
             kinds=frozenset({"invalid"}),
-            secrets=credentials.unparsed(data),
+            secrets=secrets,
         )
     except RecursionError:
         return _too_large(data)

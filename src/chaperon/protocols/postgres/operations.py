@@ -7,6 +7,7 @@ count as what they run.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from chaperon.facts.ask import CONFIGURE, UNKNOWN
@@ -165,6 +166,24 @@ def secrets_of(text: bytes) -> tuple[tuple[int, int], ...]:
         return read_statement(text.decode()).secrets
     except UnicodeDecodeError:
         return whole(text)
+
+
+_TOO_SHORT = 3
+"""A string of fewer bytes stands in answers by chance, and in the headers of messages."""
+_STRING = re.compile(rb"'([^']*)(?:'|$)|\$([^$]+)(?:\$|$)")
+
+
+def quoted(literal: bytes) -> list[bytes]:
+    """The strings in a part of a text that holds a credential, as an error would repeat them."""
+    found = (one or two for one, two in _STRING.findall(literal))
+    return sorted((text for text in found if len(text) > _TOO_SHORT), key=len, reverse=True)
+
+
+def struck_out(data: bytes, texts: list[bytes]) -> bytes:
+    """`data` with each of `texts` in it struck out, and as long as before."""
+    for text in texts:
+        data = data.replace(text, b"*" * len(text))
+    return data
 
 
 def concealed(data: bytes) -> bytes:

@@ -33,7 +33,12 @@ from chaperon.protocols.postgres.messages import (
     ready_for_query,
 )
 from chaperon.protocols.postgres.namespace import Namespace, Portal, Prepared, Undo, name_key
-from chaperon.protocols.postgres.operations import concealed, secrets_of
+from chaperon.protocols.postgres.operations import (
+    concealed,
+    quoted,
+    secrets_of,
+    struck_out,
+)
 from chaperon.protocols.postgres.plan import Plan, StatementContext
 from chaperon.protocols.postgres.replies import (
     BIND,
@@ -142,6 +147,8 @@ class Relay:
         """The server knows nothing of the failed pipeline, so the gateway answers its Sync."""
         self._drop_copy = False
         self._rest_passes = True
+        self._quoted: list[bytes] = []
+        """Credentials in statements that the target is about to answer."""
         self._secret_rest = False
         """A statement that is dropped unread may hold a credential from here on."""
         self._touched = False
@@ -410,6 +417,8 @@ class Relay:
 
     def _conceal(self, plan: Plan, text_start: int) -> None:
         self._secrets.extend((text_start + a, text_start + b) for a, b in plan.secrets)
+        for a, b in plan.secrets:
+            self._quoted += quoted(self._data[text_start + a : text_start + b])
 
     def _text_start(self, start: int, end: int) -> int:
         """Where the text of a Query or Parse begins; `end` for messages that have none."""
@@ -704,6 +713,16 @@ class Relay:
         else:
             out = [Record(Direction.FROM_TARGET, kept) for kept in absorbed.kept]
             out.extend(Reply(piece) for piece in absorbed.replies)
+        if self._quoted:
+            # An error may repeat what it is about.
+            out = [
+                Reply(c.data, recorded=struck_out(bytes(c.data), self._quoted))
+                if isinstance(c, Reply)
+                else c
+                for c in out
+            ]
+            if not self._replies.queue:
+                self._quoted.clear()
         if self._replies.renamed:
             self._replies.renamed = False
             self._gate.names_changed()
