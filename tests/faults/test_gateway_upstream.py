@@ -30,8 +30,8 @@ MIB = 1024 * 1024
 class Target:
     """A TCP server of the test's own: what it does with a connection is `serve`'s."""
 
-    def __init__(self, answer: bytes | None) -> None:
-        """Answers whatever comes first with `answer`; says nothing at all with None."""
+    def __init__(self, answer: bytes) -> None:
+        """Answers whatever comes first with `answer`."""
         self._answer = answer
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
@@ -43,22 +43,13 @@ class Target:
             while True:
                 connection, _ = self._listening.accept()
                 self._open.append(connection)
-                if self._answer is not None:
-                    connection.recv(1024)
-                    connection.sendall(self._answer)
+                connection.recv(1024)
+                connection.sendall(self._answer)
 
     def close(self) -> None:
         self._listening.close()
         for connection in self._open:
             connection.close()
-
-
-@pytest.fixture(scope="module")
-def hole() -> Iterator[Target]:
-    """Accepts and never answers."""
-    target = Target(None)
-    yield target
-    target.close()
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +61,7 @@ def plain() -> Iterator[Target]:
 
 
 @pytest.fixture(scope="module")
-def gateway(pg18: PostgresServer, hole: Target, plain: Target) -> Iterator[Gateway]:
+def gateway(pg18: PostgresServer, plain: Target) -> Iterator[Gateway]:
     """A gateway with one good target and several bad ones."""
     started = Gateway.start(pg18)
     started.stop(keep=True)
@@ -78,7 +69,6 @@ def gateway(pg18: PostgresServer, hole: Target, plain: Target) -> Iterator[Gatew
     good = config["resources"][RESOURCE]
     for name, changed in {
         "down": {"port": free_port()},
-        "hole": {"port": hole.port},
         "plain": {"port": plain.port, "tls": "require"},
         "badlogin": {"user": "nosuchrole"},
     }.items():
@@ -132,16 +122,6 @@ def test_a_target_that_cannot_be_had(
     # Why is the operator's, and in the log.
     until(lambda: reason.lower() in gateway.log.read_text().lower(), "the reason is in the log")
     assert APP_PASSWORD not in gateway.log.read_text() + said
-
-
-@pytest.mark.slow
-def test_a_target_that_never_answers(gateway: Gateway, token: Token) -> None:
-    started = time.monotonic()
-    with pytest.raises(psycopg.OperationalError) as refused:
-        _connect(gateway, token, "hole")
-    assert 1 < time.monotonic() - started < 45
-    assert "'hole'" in str(refused.value)
-    assert "did not finish the login" in gateway.log.read_text()
 
 
 def test_a_target_that_restarts(gateway: Gateway) -> None:

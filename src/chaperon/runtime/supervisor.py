@@ -37,7 +37,7 @@ from chaperon.protocols.registry import REGISTRY
 from chaperon.recording.service import RecordingService
 from chaperon.runtime.decider import Decider
 from chaperon.runtime.dial import Upstream, make_upstream
-from chaperon.runtime.environment import Directory, Environment, Live
+from chaperon.runtime.environment import Directory, Environment, Limits, Live
 from chaperon.runtime.listener import Listener
 from chaperon.store.store import Store
 from chaperon.tls import listener_tls
@@ -48,6 +48,7 @@ log = logging.getLogger("chaperon")
 _TICK_SECONDS = 1.0
 _DRAIN_SECONDS = 3.0
 _INDEXER_SECONDS = 5.0
+_LIMITS = Limits()
 
 
 class Control(Protocol):
@@ -60,8 +61,9 @@ class Control(Protocol):
 class Gateway:
     """A running gateway. Has the shape of `chaperon.api.context.ControlContext`."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, limits: Limits = _LIMITS) -> None:
         self.config = config
+        self._limits = limits
         open_data_folder(config.data)
         self.store = Store.open(config.data)
         schema = Schema({name: spec.vocabulary for name, spec in REGISTRY.items()})
@@ -107,6 +109,7 @@ class Gateway:
                 recordings=self._recordings,
                 fsync=self.config.recording.barrier == "fsync",
                 directory=self._directory,
+                limits=self._limits,
             )
             listener = Listener(config_, environment)
             listener.start()
