@@ -6,6 +6,7 @@ behind the data path, and never the other way round. It ends when its parent doe
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import resource as limits
@@ -195,7 +196,7 @@ def run(data: Path, parent: int) -> None:
     stopping: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopping.append(number))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.setpriority(os.PRIO_PROCESS, 0, 19)
+    _step_back()
     _, hard = limits.getrlimit(limits.RLIMIT_NOFILE)
     limits.setrlimit(limits.RLIMIT_NOFILE, (hard, hard))
     store = Store.open(data)
@@ -210,6 +211,19 @@ def run(data: Path, parent: int) -> None:
     finally:
         indexer.close()
         store.close()
+
+
+def _step_back() -> None:
+    """Run only where nothing else wants the processor.
+
+    `nice` alone does nothing across sessions where the kernel groups processes by session
+    (sched(7), "The autogroup feature"): the group has to step back as well.
+    """
+    os.setpriority(os.PRIO_PROCESS, 0, 19)
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text("19")
 
 
 def main() -> int:
