@@ -34,22 +34,23 @@ check: env
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	cargo fmt --manifest-path rust/Cargo.toml --all --check
-	$(BIN)/pytest tests/unit tests/property -m "not slow and not server"
+	$(BIN)/pytest tests -m "not slow and not server"
 
 test: check
-	tools/ci_install.sh
+	$(BIN)/python tools/ci_install.py
 	cargo clippy --manifest-path rust/Cargo.toml --all-targets --locked -- -D warnings
 	cargo test -q --manifest-path rust/Cargo.toml --locked
-	$(BIN)/pytest tests
+	$(BIN)/pytest tests -m "slow or server"
 	$(MAKE) demo ONCE=1
 
 bench: env
-	tools/ci_install.sh
-	$(BIN)/python benchmarks/run.py $(BENCH)
+	$(BIN)/python tools/ci_install.py
+	PYTHONPATH=src:. $(BIN)/python -m benchmarks.run $(BENCH)
 
-# BUDGET is in seconds, over all targets.
+# BUDGET is in seconds: half for the compiled core's targets, half for whole sessions.
 fuzz: env
-	rust/fuzz/run.sh $(or $(BUDGET),600)
+	sh rust/fuzz/run.sh $$(( $(or $(BUDGET),600) / 2 ))
+	PYTHONPATH=src:. $(BIN)/python tests/fuzz/fuzz_session.py --seconds $$(( $(or $(BUDGET),600) / 2 ))
 
 format: env
 	$(BIN)/ruff format -q .
