@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -195,4 +196,27 @@ def test_nothing_passes_before_it_is_durable(pg18: PostgresServer, tmp_path: Pat
             asking.join(10)
             assert answers[1] == (2, mark, "")
     finally:
+        gateway.stop()
+
+
+def test_stock_programs_under_barrier_fsync(pg18: PostgresServer) -> None:
+    gateway = Gateway.start(pg18, recording={"barrier": "fsync"})
+    try:
+        dsn = gateway.dsn()
+        for command in (
+            ("psql", "-X", "-v", "ON_ERROR_STOP=1", "-c", "select 1", "-c", "select 2", dsn),
+            ("pgbench", "-q", "-i", "-s", "1", dsn),
+            ("pgbench", "-n", "-c", "4", "-t", "25", "-M", "prepared", dsn),
+        ):
+            program, *arguments = command
+            done = subprocess.run(
+                [pg18.programs / program, *arguments], capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+        assert "number of transactions actually processed: 100/100" in done.stdout
+    finally:
+        pg18.sql(
+            "drop table if exists pgbench_accounts, pgbench_branches, pgbench_history,"
+            " pgbench_tellers"
+        )
         gateway.stop()
