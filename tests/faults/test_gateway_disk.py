@@ -61,9 +61,8 @@ def shim(tmp_path: Path) -> Shim:
 @pytest.fixture
 def full(pg18: PostgresServer, tmp_path: Path) -> Iterator[Gateway]:
     """A gateway whose data folder is a tmpfs of 24 MiB, with a reserve of 1 MiB."""
-    folder = tmp_path / "gw"
-    with tmpfs(folder / "data", "24m"):
-        gateway = Gateway.start(pg18, folder=folder, recording={"reserve": "1MiB"})
+    with tmpfs(tmp_path / "gw" / "data", "24m") as data:
+        gateway = Gateway.start(pg18, folder=data.parent, recording={"reserve": "1MiB"})
         yield gateway
         gateway.stop(keep=True)
 

@@ -74,14 +74,32 @@ class Shim:
 
 @contextmanager
 def tmpfs(folder: Path, size: str) -> Iterator[Path]:
-    """A tmpfs of `size` (as mount takes it) on `folder`, unmounted at the end. Needs root."""
+    """A tmpfs of `size` (as mount takes it) on `folder`; gives the path by which to reach it.
+
+    Root mounts it. Anyone else has a process do so in a mount namespace of its own, and reaches it
+    through that process.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    options = f"size={size},mode=0700"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", folder], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "none", str(folder)]
+    if os.geteuid() == 0:
+        subprocess.run(mount, check=True)
+        try:
+            yield folder
+        finally:
+            subprocess.run(["umount", "--lazy", folder], check=True)
+        return
+    script = '"$@" && echo mounted && exec cat'
+    with subprocess.Popen(
+        ["unshare", "-rm", "sh", "-c", script, "sh", *mount],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"mounted\n"
+        try:
+            yield Path(f"/proc/{holder.pid}/root{folder}")
+        finally:
+            holder.kill()
 
 
 class Marks:
