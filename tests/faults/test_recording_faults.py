@@ -134,7 +134,7 @@ def test_on_a_full_disk_the_session_fails_none_begins_and_nothing_is_lost(tmp_pa
         "refused",
         "refused",
         "refused",
-        "['closed']",
+        "[]",  # closed while the disk was full, so there is nothing to recover
         "True",
     ]
 
