@@ -429,6 +429,37 @@ def test_12_a_prepared_statement_is_decided_again_behind_another_path(
     assert codes(agent.ask(behind)) == [DENIED]
 
 
+def test_12_execute_of_execute_is_decided_again_behind_another_path(agent: RawClient) -> None:
+    assert codes(agent.ask("PREPARE p AS SELECT * FROM orders")) == []
+    assert codes(agent.ask(parse("EXECUTE p", "s") + SYNC)) == []
+    assert codes(agent.ask("EXECUTE s")) == []
+    agent.ask(PATHS[0])
+    assert codes(agent.ask("EXECUTE s")) == [DENIED]
+    assert codes(agent.ask(bind("", "s") + execute() + SYNC)) == [DENIED]
+
+
+def test_7_execute_in_a_parse_is_decided_for_what_its_name_holds_now(
+    traps: Traps, agent: RawClient
+) -> None:
+    agent.ask("PREPARE p AS SELECT 1")
+    agent.ask(parse("EXECUTE p", "s") + SYNC)
+    agent.ask("DEALLOCATE p")
+    agent.ask("PREPARE p AS SELECT * FROM orders")
+    before = _reads(traps)
+    assert codes(agent.ask(bind("", "s") + execute() + SYNC)) == []
+    assert _reads(traps) == before + 1
+
+
+def _reads(traps: Traps) -> int:
+    """Decisions in the newest recording, in full, that are about reading the table."""
+    path = max(traps.gateway.recordings(), key=lambda path: path.stat().st_mtime_ns)
+    with RecordingReader(path, live=True) as reader:
+        return sum(
+            frame.kind == Kind.DECISION and b'"public.orders"' in frame.payload
+            for frame in reader.read()
+        )
+
+
 def test_12_a_path_given_at_startup_counts(traps: Traps) -> None:
     before = traps.state()
     for startup in (

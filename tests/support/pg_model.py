@@ -240,6 +240,8 @@ class ModelServer:
             case ["execute", name]:
                 if name not in self._statements:
                     raise Refused("26000")
+                if self._statements[name].lower().startswith("execute"):
+                    raise Refused("54001")
                 return self._statement(
                     self._statements[name], self._statements[name].split(), describe
                 )

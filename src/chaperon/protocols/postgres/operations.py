@@ -212,13 +212,17 @@ def make_plan(raw: RawFacts, naming: Naming, names: Names) -> Plan:
     own = {p.name: make_plan(p.statement, naming, names) for p in facts.prepares}
     cursors = [(c.name, make_plan(c.query, naming, names), c.hold) for c in facts.declares]
     opened = {name: plan for name, plan, _ in cursors}
-    indirect = False
-    for name in facts.executes:
-        indirect = True
-        facts = _united(facts, own.get(name) or names.statement(name), naming)
-    for name in facts.fetches:
-        indirect = True
-        facts = _united(facts, opened.get(name) or names.cursor(name), naming)
+    indirect = bool(facts.executes or facts.fetches)
+    executed: set[str] = set()
+    fetched: set[str] = set()
+    # What is executed may be EXECUTE or FETCH itself: Parse takes any statement, and names it.
+    while not (executed.issuperset(facts.executes) and fetched.issuperset(facts.fetches)):
+        for name in [name for name in facts.executes if name not in executed]:
+            executed.add(name)
+            facts = _united(facts, own.get(name) or names.statement(name), naming)
+        for name in [name for name in facts.fetches if name not in fetched]:
+            fetched.add(name)
+            facts = _united(facts, opened.get(name) or names.cursor(name), naming)
     effects = facts.effects
     plain = not (effects or facts.prepares or facts.declares or facts.deallocates)
     return Plan(
@@ -242,7 +246,8 @@ def _united(facts: SqlFacts, named: Plan | None, naming: Naming) -> SqlFacts:
     """`facts` with what `named` does now, which may be other than when it was prepared."""
     if named is None:
         reason = "it runs a prepared statement or cursor that this session did not see defined."
-        return replace(facts, unknown=True, reasons=(*facts.reasons, reason))
+        reasons = (*facts.reasons, reason)
+        return replace(facts, unknown=True, reasons=reasons, effects=~Effect.NONE)
     return facts.merged(replace(resolve(named.raw, naming), prepares=(), declares=()))
 
 

@@ -532,7 +532,7 @@ class Relay:
         if old is not None and old.permit is decision and old.text == text and old.types == types:
             self._replies.queue.append(PARSE)
         else:
-            self._names.statements[key] = Prepared(text, plan, decision, self._version(), types)
+            self._names.statements[key] = Prepared(text, plan, decision, self._version(plan), types)
             self._replies.queue.append(Expect(Ask.PARSE, Undo(((key, old),))))
         self._conceal(plan, start + HEADER + len(name) + 1)
         self._sent = True
@@ -558,7 +558,8 @@ class Relay:
                 return _Do.WAIT
             if isinstance(decision, Denial):
                 return self._refuse(decision, start, end, extended=True)
-            prepared = Prepared(text, _plan(decision), decision, self._version(), types)
+            plan = _plan(decision)
+            prepared = Prepared(text, plan, decision, self._version(plan), types)
             if name in self._names.statements:
                 self._names.statements[name] = prepared
         if portal:
@@ -589,7 +590,8 @@ class Relay:
                 return _Do.WAIT
             if isinstance(decision, Denial):
                 return self._refuse(decision, start, end, extended=True)
-            prepared = Prepared(text, _plan(decision), decision, self._version())
+            plan = _plan(decision)
+            prepared = Prepared(text, plan, decision, self._version(plan))
             if bound is not None:
                 self._names.portals[portal] = Portal(prepared, bound.hold)
             permit = decision
@@ -601,9 +603,13 @@ class Relay:
         self._sent = True
         return _Do.PASS
 
-    def _version(self) -> int:
-        """For how long a decision holds: not at all where names were unknown, behind a SET."""
-        return self._gate.version if self._gate.naming is not None else -1
+    def _version(self, plan: Plan) -> int:
+        """For how long a decision holds: not at all where names were unknown, behind a SET.
+
+        Nor where it is about what a name runs, which another statement may hold next time.
+        """
+        holds = plan.cacheable and self._gate.naming is not None
+        return self._gate.version if holds else -1
 
     def _stale(self, prepared: Prepared) -> bool:
         # A bound portal keeps what its names meant, so behind a SET it stays what it was.
