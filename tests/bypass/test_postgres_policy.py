@@ -30,6 +30,7 @@ from tests.support.pg_wire import (
     shape,
     whole,
 )
+from tests.support.servers import APP_PASSWORD, APP_USER, DATABASE
 
 pytestmark = [pytest.mark.server]
 
@@ -512,3 +513,25 @@ def test_13_a_parameter_of_a_type_that_runs_code(traps: Traps, agent: RawClient,
     assert codes(found) == [DENIED]
     found = agent.ask(parse("SELECT $1", "s", oid) + bind("", "s", value) + execute() + SYNC)
     assert codes(found) == [DENIED]
+
+
+SINGING = ("sing(", "hum(", "whistle", "wrapped", "proceed", "choir", "of_row", "v_sings", "v_rule")
+SILENT = ("COPY v_sings", "SELECT box_of", "json_populate_record", "WITH x AS (SELECT")
+OUT_OF_REACH = ("(id, id)", "(id, 1)", "USING <")  # the server refuses such operators by itself
+
+
+def test_the_traps_are_real(traps: Traps) -> None:
+    """Sent to the server directly, the statements above write, or run the code that does."""
+    owner = RawClient.connect(traps.server.port, APP_USER, APP_PASSWORD, DATABASE)
+    own = (*SINGING, "triggered", "::box_of", "===", "checked", "indexed", "guarded")
+    plain = [("", s) for s in STATEMENTS if any(w in s for w in own)]
+    shadowed = [(PATHS[0], s) for s in SHADOWED if not any(w in s for w in OUT_OF_REACH)]
+    seen = "SELECT (SELECT count(*) FROM public.canary), (SELECT count(*) FROM public.orders)"
+    for before, text in (*plain, *shadowed):
+        if not any(text.startswith(word) or word in text for word in SILENT):
+            owner.ask("BEGIN")
+            owner.ask(before)
+            assert codes(owner.ask(text)) == [], text
+            assert rows(owner.ask(seen)) != [(b"0", b"3")], text
+            owner.ask("ROLLBACK")
+    owner.close()
