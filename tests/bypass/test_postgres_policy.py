@@ -6,6 +6,8 @@ The policy is a read-only one, the server real, and the gateway's own role may w
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -240,10 +242,18 @@ def test_2_each_execution_has_a_decision_of_its_own(traps: Traps, agent: RawClie
     assert _decisions(traps) == before + 6
 
 
+def _newest(traps: Traps) -> Path:
+    """The recording written to last. Others move away when their sessions have ended."""
+    found: dict[Path, int] = {}
+    for path in traps.gateway.recordings():
+        with suppress(FileNotFoundError):
+            found[path] = path.stat().st_mtime_ns
+    return max(found, key=lambda path: found[path])
+
+
 def _decisions(traps: Traps) -> int:
     """Decision frames in the newest recording."""
-    path = max(traps.gateway.recordings(), key=lambda path: path.stat().st_mtime_ns)
-    with RecordingReader(path, live=True) as reader:
+    with RecordingReader(_newest(traps), live=True) as reader:
         return sum(frame.kind == Kind.DECISION for frame in reader.read())
 
 
@@ -453,8 +463,7 @@ def test_7_execute_in_a_parse_is_decided_for_what_its_name_holds_now(
 
 def _reads(traps: Traps) -> int:
     """Decisions in the newest recording, in full, that are about reading the table."""
-    path = max(traps.gateway.recordings(), key=lambda path: path.stat().st_mtime_ns)
-    with RecordingReader(path, live=True) as reader:
+    with RecordingReader(_newest(traps), live=True) as reader:
         return sum(
             frame.kind == Kind.DECISION and b'"public.orders"' in frame.payload
             for frame in reader.read()
