@@ -132,7 +132,7 @@ def play(seed: int) -> None:
     driven.handle(dice.choice((e.DownstreamClosed(), e.UpstreamClosed(), e.Killed("fuzzed"))))
     recorded = driven.from_agent
     assert len(recorded) == len(sent), f"{len(sent)} bytes sent, {len(recorded)} recorded"
-    if b"pass" not in sent:
+    if b"pass" not in sent.lower():  # what may be a credential is struck out
         assert recorded == sent
     assert all(0 <= mark.position <= len(recorded) for mark in driven.marks)
 
