@@ -32,6 +32,7 @@ class CatalogCache:
         self._loaded = 0.0
         self._loading: asyncio.Task[Catalog] | None = None
         self._epoch = 0
+        self._invalidations = 0
 
     def current(self) -> Catalog | None:
         """The snapshot, None where it has to be loaded first."""
@@ -44,6 +45,7 @@ class CatalogCache:
     def invalidate(self) -> None:
         """The target's catalog has changed; decisions made by the old one are void."""
         self._catalog = None
+        self._invalidations += 1
         self._generation.advance()
 
     async def load(self) -> Catalog:
@@ -61,6 +63,7 @@ class CatalogCache:
 
     async def _load(self) -> Catalog:
         started = time.monotonic()
+        before = self._invalidations
         upstream = self._config.upstream
         try:
             found = await load_catalog(
@@ -75,6 +78,9 @@ class CatalogCache:
         except (UpstreamUnavailable, ConfigError) as error:
             log.warning("names of %s are not resolved: %s", upstream.host, error)
             return Catalog()
+        if before != self._invalidations:
+            # It was read while the target changed: good for nobody.
+            return await self._load()
         known = self._catalog
         if known is None or replace(found, epoch=known.epoch) != known:
             self._epoch += 1

@@ -44,9 +44,21 @@ class Generation:
 class Gate:
     """The memory of one session."""
 
-    __slots__ = ("_generation", "_known", "_seen", "_size", "floor", "naming", "temp", "version")
+    __slots__ = (
+        "_generation",
+        "_known",
+        "_seen",
+        "_size",
+        "_utf8",
+        "floor",
+        "naming",
+        "temp",
+        "version",
+    )
 
-    def __init__(self, generation: Generation) -> None:
+    def __init__(self, generation: Generation, utf8: bool = True) -> None:
+        """`utf8`: the database is in UTF8."""
+        self._utf8 = utf8
         self._generation = generation
         self._seen = generation.number
         self._known: dict[bytes, Permit] = {}
@@ -111,7 +123,7 @@ class Gate:
         self.naming = SessionNaming(
             setting=path,
             role=session if role == "none" else role,
-            faithful=encoding == "UTF8" and strings == "on",
+            faithful=self._utf8 and encoding == "UTF8" and strings == "on",
             temp=self.temp,
         )
 

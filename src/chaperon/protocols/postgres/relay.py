@@ -104,7 +104,9 @@ class Relay:
         generation: Generation,
         inspection_limit: int,
         cancel: DialCancel,
+        *,
         replication: bool = False,
+        utf8: bool = True,
     ) -> None:
         self._permit = permit
         self._current = permit
@@ -116,7 +118,7 @@ class Relay:
         self._back = backend_codec()
         self._names = Namespace()
         self._replies = Replies(self._names)
-        self._gate = Gate(generation)
+        self._gate = Gate(generation, utf8)
         self._data = b""
         self._tags = b""
         self._ends: tuple[int, ...] = ()

@@ -213,6 +213,7 @@ class PostgresSession:
             target.inspection_limit,
             messages.dial_cancel(ready.pid, ready.secret),
             replication=startup.replication,
+            utf8=ready.utf8,
         )
         self._phase = _Phase.RELAY
         out: list[Command] = [

@@ -45,6 +45,7 @@ class Ready:
     secret: bytes = b""
     greeting: list[bytes] = field(default_factory=list)
     ready: bytes = b""
+    utf8: bool = False
     rest: bytes = b""
 
 
@@ -134,6 +135,8 @@ class Login:
                 return []
             case "N" | "S":
                 self.result.greeting.append(raw)
+                if payload == b"server_encoding\0UTF8\0":
+                    self.result.utf8 = True
             case "K" if len(payload) >= 8:
                 self.result.pid, self.result.secret = payload[:4], payload[4:]
             case "Z":
