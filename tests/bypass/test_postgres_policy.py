@@ -45,6 +45,7 @@ def traps(request: pytest.FixtureRequest) -> Iterator[Traps]:
     found = Traps.set(request.getfixturevalue(request.param), READ_ONLY)
     yield found
     found.stop()
+    found.server.fresh_database(DATABASE)
 
 
 @pytest.fixture

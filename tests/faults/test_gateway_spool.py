@@ -188,10 +188,10 @@ def test_nothing_passes_before_it_is_durable(pg18: PostgresServer, tmp_path: Pat
 
             # … and its answer not the client.
             mark = next(marks)
-            asking = ask(f"select 2, '{mark}', pg_sleep(1)")
+            asking = ask(f"select 2, '{mark}', pg_sleep(3)")
             until(lambda: mark in pg18.log.read_text(errors="replace"), "the statement runs")
             with shim.held("fdatasync"):
-                time.sleep(1.7)
+                time.sleep(3.7)
                 assert len(answers) == 1
             asking.join(10)
             assert answers[1] == (2, mark, "")
