@@ -124,6 +124,7 @@ def test_a_data_folder_of_somebody_else(stopped: Gateway) -> None:
 
 
 def test_a_second_gateway_on_the_folder(stopped: Gateway) -> None:
+    before = stopped.recordings()
     stopped.serve()
     try:
         token = stopped.token()
@@ -134,7 +135,7 @@ def test_a_second_gateway_on_the_folder(stopped: Gateway) -> None:
             assert connection.execute("select 1").fetchone() == (1,)
     finally:
         stopped.stop(keep=True)
-        for path in stopped.recordings()[1:]:
+        for path in set(stopped.recordings()) - set(before):
             path.unlink()
 
 
