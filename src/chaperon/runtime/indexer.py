@@ -188,6 +188,31 @@ def _size(path: Path) -> int:
         return 0
 
 
+class Pace:
+    """Keeps the indexer to a share of one processor, after a burst that short sessions fit in.
+
+    The lowest priority is not enough: what it uses of an idle processor is missed by those who
+    wait for each other in turns, and on a shared host by the whole machine.
+    """
+
+    SHARE = 0.1
+    BURST = 1.0
+    LONGEST = 1.0
+
+    def __init__(self) -> None:
+        self._left = self.BURST
+        self._clock = time.monotonic()
+        self._used = time.process_time()
+
+    def rest(self) -> float:
+        """Seconds to sleep now."""
+        clock, used = time.monotonic(), time.process_time()
+        gained = (clock - self._clock) * self.SHARE
+        self._left = min(self.BURST, self._left + gained - (used - self._used))
+        self._clock, self._used = clock, used
+        return min(max(-self._left / self.SHARE, 0.0), self.LONGEST)
+
+
 def run(data: Path, parent: int) -> None:
     """Follow until the parent process goes, or SIGTERM, or the folder; then once more, and end.
 
@@ -202,9 +227,10 @@ def run(data: Path, parent: int) -> None:
     store = Store.open(data)
     indexer = Indexer(data, store)
     try:
+        pace = Pace()
         while not stopping and os.getppid() == parent and data.exists():
-            if not indexer.step():
-                time.sleep(POLL_SECONDS)
+            worked = indexer.step()
+            time.sleep(max(pace.rest(), 0.0 if worked else POLL_SECONDS))
         deadline = time.monotonic() + _LAST_SECONDS
         while indexer.step() and time.monotonic() < deadline:
             pass
