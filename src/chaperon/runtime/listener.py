@@ -36,8 +36,6 @@ class Listener:
         self._facts = ListenerFacts(certificate, config.allow_cleartext)
         self._socket: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self.refusing = ""
-        """Why new connections are not taken; empty when they are."""
 
     @property
     def address(self) -> str:

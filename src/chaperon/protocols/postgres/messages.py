@@ -12,8 +12,6 @@ from typing import NamedTuple
 from chaperon.wire.commands import DialCancel
 from chaperon.wire.errors import ProtocolViolation, Side
 
-PROTOCOL_3_0 = 3 << 16
-PROTOCOL_3_2 = (3 << 16) | 2
 CANCEL_REQUEST = (1234 << 16) | 5678
 SSL_REQUEST = (1234 << 16) | 5679
 GSSENC_REQUEST = (1234 << 16) | 5680
@@ -22,14 +20,11 @@ _INT32 = struct.Struct("!I")
 _SMALL_REQUEST = struct.Struct("!II")
 
 SSL_REQUEST_PACKET = _SMALL_REQUEST.pack(8, SSL_REQUEST)
-SYNC = b"S\x00\x00\x00\x04"
-FLUSH = b"H\x00\x00\x00\x04"
 LARGEST_EARLY = 256 * 1024
 """Bytes that an agent may send before it is told that the session is ready."""
 _FIRST_OWN_OID = 16384
 PREFIX = 5
 """Bytes of a tag and a length."""
-TERMINATE = b"X\x00\x00\x00\x04"
 AUTHENTICATION_OK = b"R\x00\x00\x00\x08\x00\x00\x00\x00"
 
 
